@@ -1,0 +1,14 @@
+// `npm run generate` writes what is made from the .proto files: the TypeScript in
+// proto/src/gen and the descriptors that reflection and load generators read.
+// `npm run generate -- --baseline` also renews what `buf breaking` compares with; until 1.0
+// that needs a line in CHANGELOG.md.
+
+import { generateInto, writeBaseline } from "./contract.js";
+
+const failures = [
+  generateInto("."),
+  ...(process.argv.includes("--baseline") ? [writeBaseline()] : []),
+].filter((failure) => failure !== undefined);
+
+for (const failure of failures) process.stderr.write(failure);
+process.exitCode = failures.length === 0 ? 0 : 1;
