@@ -61,7 +61,10 @@ const FORBIDDEN_PACKAGES = {
   ],
   "server/src/base/**/*.ts": [["^(?!node:|\\.)", "base/ imports nothing"]],
   "server/src/session/**/*.ts": [
-    ["^(?!node:crypto$|\\.)", "session/ is pure: node:crypto and base/ are all it may import"],
+    [
+      "^(?!node:(crypto|zlib)$|\\.)",
+      "session/ is pure: digests, checksums and base/ are all it may use",
+    ],
   ],
   "server/src/store/**/*.ts": [
     [CLIENT, "Only server/src/cli imports the client"],

@@ -33,7 +33,7 @@ function main(args) {
   installIfStale();
   runChild([
     "--conditions=@coatcheck/source",
-    ...(first === "--bin" ? toolArgs(rest) : ["--import=tsx", `${ROOT}${first}`, ...rest]),
+    ...(first === "--bin" ? toolArgs(rest) : [tsxHook(), `${ROOT}${first}`, ...rest]),
   ]);
 }
 
@@ -74,6 +74,12 @@ function installIfStale() {
     fail(`Cannot install the locked dependencies: npm ci ended with ${String(install.status)}`);
   }
   writeStamp();
+}
+
+// By its full address: `--import=tsx` would be looked for from the working directory, which is
+// the caller's, and a child that passes `process.execArgv` on may be started in yet another.
+function tsxHook() {
+  return `--import=${import.meta.resolve("tsx")}`;
 }
 
 /** @param {string[]} args */

@@ -13,7 +13,7 @@ export interface Revision {
 
 /** Negative where `a` is before `b`, zero where they are the same, else positive. */
 export function compareRevisions(a: Revision, b: Revision): number {
-  return a.generation - b.generation || a.sequence - b.sequence;
+  return a.generation === b.generation ? a.sequence - b.sequence : a.generation - b.generation;
 }
 
 /** The later of two revisions of one partition. */

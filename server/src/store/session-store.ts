@@ -1,4 +1,10 @@
 import type {
+  BindingField,
+  BindingPresented,
+  CheckedFacts,
+  RequirementsAsked,
+} from "../session/checks.js";
+import type {
   InitiatingEntity,
   RevocationReason,
   RotationTrigger,
@@ -7,6 +13,13 @@ import type {
 } from "../session/outcome.js";
 import type { SessionPolicy } from "../session/policy.js";
 import type { Revision } from "../session/revision.js";
+
+export type {
+  BindingField,
+  BindingPresented,
+  CheckedFacts,
+  RequirementsAsked,
+} from "../session/checks.js";
 
 /**
  * Durable session state.
@@ -92,13 +105,6 @@ export interface SessionRecord {
   readonly nowMs: number;
 }
 
-/** What a validation or a requirement may compare; fixed at creation or rotation. */
-export interface CheckedFacts {
-  readonly aal: number;
-  readonly amr: readonly string[];
-  readonly authenticatedAtMs: number | undefined;
-}
-
 /** A session to create. */
 export interface CreateCommand {
   /** Carries the partition: the subject's, or any for an anonymous session. */
@@ -160,23 +166,6 @@ export interface ValidateCommand {
   /** The reply must be at least this new, or `StoreBehindError`. */
   readonly minRevision: Revision | undefined;
 }
-
-/** Where the token was presented from. A field that is enforced and empty is a mismatch. */
-export interface BindingPresented {
-  readonly ipAddress: string;
-  readonly userAgent: string;
-  readonly deviceId: string;
-}
-
-/** A pure AND; a fact that is not known does not hold (S-11). */
-export interface RequirementsAsked {
-  readonly minAal: number;
-  readonly maxAuthAgeMs: number | undefined;
-  readonly requiredAmr: readonly string[];
-}
-
-/** A field of the binding. */
-export type BindingField = "ip_address" | "user_agent" | "device_id";
 
 /**
  * The answer for one token. Checks in order: exists, tenant, secret, audience,

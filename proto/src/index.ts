@@ -1,0 +1,11 @@
+export * from "./gen/coatcheck/v1/admin_service.js";
+export * from "./gen/coatcheck/v1/error_reason.js";
+export * from "./gen/coatcheck/v1/revision.js";
+export * from "./gen/coatcheck/v1/revocation_service.js";
+export * from "./gen/coatcheck/v1/session.js";
+export * from "./gen/coatcheck/v1/session_service.js";
+export { Any } from "./gen/google/protobuf/any.js";
+export { Duration } from "./gen/google/protobuf/duration.js";
+export { Timestamp } from "./gen/google/protobuf/timestamp.js";
+export { ErrorInfo, RetryInfo } from "./gen/google/rpc/error_details.js";
+export { Status } from "./gen/google/rpc/status.js";

@@ -1,0 +1,42 @@
+-- Ending sessions. An end is never written without its event, and an id leaves
+-- its subject's index only with its end or its record: what is in neither could
+-- not be reached by a revocation of the subject.
+
+local function deadlines_member(s)
+  return s.id .. ':' .. s.subject
+end
+
+-- Takes an id out of its subject's index, and with the last one the subject's
+-- cutoff: there is nothing left that it could end.
+local function unindex(id, subject)
+  if subject == '' then
+    return
+  end
+  local index = index_key(subject)
+  if redis.call('ZREM', index, id) == 1 and redis.call('EXISTS', index) == 0 then
+    redis.call('HDEL', head_key, 'cut:s:' .. subject)
+  end
+end
+
+-- Writes an end that has its event already. The reaper comes after the retention.
+local function settle(s, e)
+  s.state = 'R'
+  redis.call('HSET', s.key, 'state', 'R', 'end_reason', e.reason, 'end_at', text(e.at),
+    'end_entity', e.entity, 'end_user', e.user, 'end_rev', e.revision)
+  if e.successor then
+    redis.call('HSET', s.key, 'successor', e.successor)
+  end
+  unindex(s.id, s.subject)
+  local retention = tonumber(redis.call('HGET', s.key, 'retention'))
+  redis.call('ZADD', prefix .. 'x', text(e.at + retention), deadlines_member(s))
+end
+
+-- Dead for good: nothing brings the session back, not even a recovery.
+local function retained_until(s, e)
+  local v = redis.call('HMGET', s.key, 'retention', 'window')
+  local window = tonumber(v[2] or 0)
+  if e.outcome == 'expired-idle' and window > 0 then
+    return e.at + window, now < e.at + window
+  end
+  return e.at + tonumber(v[1]), false
+end

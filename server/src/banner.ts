@@ -1,0 +1,81 @@
+import { styleText } from "node:util";
+
+import type { Config } from "./config.js";
+
+/** What the banner is about. */
+export interface BannerFacts {
+  readonly address: string;
+  readonly version: string;
+  readonly config: Config;
+  /** Whether the reader sees colours. */
+  readonly isColoured: boolean;
+}
+
+/** What `npm start` prints: what is running, and three things to paste. */
+export function formatBanner(facts: BannerFacts): string {
+  const { address, version, config } = facts;
+  const paint: Paint = (style, text) => (facts.isColoured ? styleText(style, text) : text);
+  const store = config.redisUrl === undefined ? memoryWarning(paint) : redisLine(config, paint);
+  return [
+    "",
+    `${paint("bold", `Coatcheck ${version}`)} listens on ${paint("bold", address)}, ` +
+      `no cache is staler than ${config.maxStalenessMs / 1000} s`,
+    ...store,
+    "",
+    paint("dim", "# Create a session:"),
+    grpcurl(address, config.reflection),
+    "",
+    paint("dim", "# In a service:"),
+    ...sdk(address),
+    "",
+    paint("dim", redisHint(config)),
+    "COATCHECK_REDIS_URL=redis://127.0.0.1:6379 npm start",
+    "",
+    "",
+  ].join("\n");
+}
+
+type Paint = (style: "bold" | "dim" | "yellow" | "green", text: string) => string;
+
+function memoryWarning(paint: Paint): string[] {
+  return [
+    "",
+    paint("yellow", "  MEMORY STORE: every session is gone when this process ends."),
+    paint("yellow", "  One process, this machine only. For trying out and for tests."),
+  ];
+}
+
+function redisLine(config: Config, paint: Paint): string[] {
+  // The URL may carry a password, so only its kind and the keys' prefix are said.
+  const kind = config.redisUrl?.split("://")[0] ?? "redis";
+  return [
+    paint("green", `  Sessions are kept in Redis (${kind}), keys begin with ${config.namespace}`),
+  ];
+}
+
+function redisHint(config: Config): string {
+  return config.redisUrl === undefined
+    ? "# Keep sessions in Redis 7 instead, with as many replicas as you like:"
+    : "# Another replica is the same command with another COATCHECK_LISTEN:";
+}
+
+function grpcurl(address: string, hasReflection: boolean): string {
+  const schema = hasReflection
+    ? ""
+    : "-import-path proto -proto coatcheck/v1/session_service.proto ";
+  return [
+    `grpcurl -plaintext ${schema}\\`,
+    `  -d '{"tenant_id":"acme","subject":"alice"}' \\`,
+    `  ${address} coatcheck.v1.SessionService/CreateSession`,
+  ].join("\n");
+}
+
+function sdk(address: string): string[] {
+  return [
+    'import { createSessionClient } from "@coatcheck/client";',
+    "const sessions = createSessionClient({",
+    `  target: "${address}", tenantId: "acme", clientName: "my-service",`,
+    "});",
+    "const { kind } = await sessions.validate(token); // valid, invalid or unavailable",
+  ];
+}

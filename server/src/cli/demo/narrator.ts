@@ -1,0 +1,38 @@
+import { styleText } from "node:util";
+
+import ora from "ora";
+
+/** Tells the story: one line for each fact, a spinner while the demo waits. */
+export interface Narrator {
+  chapter(title: string): void;
+  fact(text: string): void;
+  /** Shows `text` while `work` runs, then the fact that `tell` makes of its result. */
+  wait<T>(text: string, work: Promise<T>, tell: (result: T) => string): Promise<T>;
+}
+
+/** A narrator for `stream`: colour and a spinner on a terminal, plain lines elsewhere. */
+export function createNarrator(stream: NodeJS.WriteStream): Narrator {
+  const colour = (style: "bold" | "green", text: string): string =>
+    styleText(style, text, { stream, validateStream: true });
+  const fact = (text: string): void => {
+    stream.write(`  ${colour("green", "✓")} ${text}\n`);
+  };
+  return {
+    chapter: (title) => {
+      stream.write(`\n${colour("bold", title)}\n`);
+    },
+    fact,
+    wait: async (text, work, tell) => {
+      const spinner = ora({ text, stream, indent: 2, isSilent: !stream.isTTY }).start();
+      try {
+        const result = await work;
+        spinner.stop();
+        fact(tell(result));
+        return result;
+      } catch (error) {
+        spinner.fail();
+        throw error;
+      }
+    },
+  };
+}

@@ -1,0 +1,69 @@
+import type { ServerOptions } from "@grpc/grpc-js";
+
+/*
+ * Every limit of the process that is not a setting, with its reason. What is not
+ * bounded here is bounded where it is made: request fields in rpc/validate.ts,
+ * the watch in watch/watch-options.ts, the stores in their options.
+ */
+
+/** Events kept in each partition: what a client can miss and still resume without a reset. */
+export const LOG_RETENTION = 10_000;
+
+/** Metadata of one call. Larger ones are a flood, not a caller (S-40). */
+export const METADATA_BYTES_MAX = 8192;
+
+/** A full TouchSessions is 71 kB; the default of grpc-js, 4 MB, is room for an attack (S-40). */
+const RECEIVE_BYTES_MAX = 256 * 1024;
+
+/** A page of 500 sessions with 8 KiB of attributes each is below 5 MB. */
+const SEND_BYTES_MAX = 8 * 1024 * 1024;
+
+/** Calls at once on one connection (S-40). */
+const STREAMS_PER_CONNECTION_MAX = 256;
+
+/** A connection ends at this age, ± 10 %, so that load spreads again after a scale-out. */
+const CONNECTION_AGE_MS = 30 * 60_000;
+
+/** What is left on an aged connection may finish; a unary call takes a second at most. */
+const CONNECTION_AGE_GRACE_MS = 30_000;
+
+/** A connection without a call is closed after this (S-41). */
+const CONNECTION_IDLE_MS = 15 * 60_000;
+
+/** A dead peer is noticed within the sum of the two. */
+const KEEPALIVE_MS = 30_000;
+const KEEPALIVE_TIMEOUT_MS = 10_000;
+
+/**
+ * Watches are told to reconnect before their connection is: the oldest watch is
+ * as old as the youngest connection that ends.
+ */
+export const WATCH_AGE_MAX_MS = 0.9 * CONNECTION_AGE_MS;
+
+/** All of a drain. Kubernetes kills after 30 s. */
+export const DRAIN_MS_MAX = 25_000;
+
+/** The window over which watchers reconnect elsewhere when a replica drains. */
+export const DRAIN_RECONNECT_MS = 5000;
+
+/** A replica is ready if every partition was read within this time (S-47). */
+export const READY_WITHIN_MS = 1000;
+
+/** How often readiness is looked at. NOT_SERVING comes at most this much later (S-47: 2 s). */
+export const READINESS_INTERVAL_MS = 250;
+
+/** How long a start waits for the store, so that the first health check can be SERVING. */
+export const START_GRACE_MS = 500;
+
+/** What grpc-js is told. It accepts gzip whatever it is told, but never beyond the receive limit. */
+export const GRPC_OPTIONS: ServerOptions = {
+  "grpc.max_receive_message_length": RECEIVE_BYTES_MAX,
+  "grpc.max_send_message_length": SEND_BYTES_MAX,
+  "grpc.max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
+  "grpc.max_connection_age_ms": CONNECTION_AGE_MS,
+  "grpc.max_connection_age_grace_ms": CONNECTION_AGE_GRACE_MS,
+  "grpc.max_connection_idle_ms": CONNECTION_IDLE_MS,
+  "grpc.keepalive_time_ms": KEEPALIVE_MS,
+  "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
+  "grpc.enable_channelz": 0,
+};

@@ -1,0 +1,282 @@
+import { randomBytes } from "node:crypto";
+
+import { type RotateSessionResponse, Session } from "@coatcheck/proto";
+
+import { randomBase62 } from "../base/random.js";
+import type { ValidationOutcome } from "../session/outcome.js";
+import { subjectPartition } from "../session/partition.js";
+import { mintSessionId, tokenDigest } from "../session/token.js";
+import type {
+  CreateCommand,
+  CreateResult,
+  ReplaceResult,
+  RequestRecord,
+  RevocationCause,
+  SessionRecord,
+  ValidateReply,
+} from "../store/session-store.js";
+import { toWireBindingPolicy, millisToDuration, toWireOutcome, toWireRevision } from "./convert.js";
+import { deviceOf, refuseUnlessCreated } from "./create-session.js";
+import { rotateInPlace } from "./rotate-in-place.js";
+import {
+  allowsRecovery,
+  deriveSuccessor,
+  raisedFacts,
+  refuse,
+  type Rotation,
+  rotationRecord,
+} from "./rotation.js";
+import { checkedOf, encodeFacts, sessionOf } from "./session-codec.js";
+import {
+  DEFAULT_POLICY_NAME,
+  policyNamed,
+  type SessionEnvironment,
+} from "./session-environment.js";
+import { RpcError } from "./status.js";
+import type { CallContext } from "./unary.js";
+
+/*
+ * Login: an anonymous session becomes a subject's.
+ *
+ * A session id never changes its subject, and a subject's sessions live in the
+ * subject's partition, so login makes a new session there and ends the anonymous
+ * one with reason REPLACED. Two partitions, two steps, and the process may die
+ * between them. Hence the order, and where the result is kept:
+ *
+ *   1. create, with the request record in the *subject's* slot. The secret is
+ *      derived from the presented token's and a nonce that the record keeps.
+ *   2. replace the anonymous session, once, by that successor and no other.
+ *
+ * A repeat finds the record in step 1, derives the same token from the token it
+ * presents, and does step 2 if it is missing; it needs no live anonymous session
+ * for that. Between the steps both sessions are alive, which hurts nobody: the
+ * new one's token has been handed to nobody. Where step 2 is refused because the
+ * anonymous session was revoked in between, or another login won it, the new
+ * session is ended again; where it merely expired, nothing is missing.
+ *
+ * A call whose presented token is no longer valid may create nothing, unless it
+ * is the repeat of one whose token was. That is asked first, by a question that
+ * writes nothing: see `isKnown`.
+ */
+
+/** The two sessions of a login. */
+interface Login {
+  readonly rotation: Rotation;
+  readonly anonymous: Session;
+  readonly request: RequestRecord | undefined;
+}
+
+type Created = Extract<CreateResult, { kind: "created" }>;
+
+const REPLACED: RevocationCause = {
+  reason: "replaced",
+  initiatingEntity: "system",
+  reasonAdmin: "",
+  reasonUser: "",
+};
+
+/** Binds an anonymous session to a subject, or rotates one that is bound to it already. */
+export async function bindSubject(
+  environment: SessionEnvironment,
+  rotation: Rotation,
+  context: CallContext,
+): Promise<RotateSessionResponse> {
+  const record = await environment.store.read(rotation.presented.sessionId);
+  if (record === undefined) {
+    return refuse("not-found", undefined);
+  }
+  const anonymous = Session.decode(record.facts);
+  const login = { rotation, anonymous, request: rotationRecord(rotation) };
+  const presented = await present(environment, login);
+  if (presented.outcome === "not-found") {
+    return refuse("not-found", undefined);
+  }
+  // Only a holder of a token of the session is told whose it is.
+  if (anonymous.subject !== "") {
+    return await rotateBound(environment, login, context);
+  }
+  if (!isAlive(presented.outcome) && !(await isKnown(environment, login))) {
+    return refuse(presented.outcome, presented.end);
+  }
+  context.check();
+  return await logIn(environment, login);
+}
+
+async function rotateBound(
+  environment: SessionEnvironment,
+  { rotation, anonymous: bound }: Login,
+  context: CallContext,
+): Promise<RotateSessionResponse> {
+  if (bound.subject !== rotation.request.bindSubject) {
+    throw new RpcError(
+      "SUBJECT_ALREADY_BOUND",
+      "Cannot bind the session: it belongs to another subject",
+      { metadata: { session_id: bound.sessionId } },
+    );
+  }
+  return await rotateInPlace(environment, rotation, context);
+}
+
+/** Asks about the presented token without counting it as a use. */
+async function present(
+  environment: SessionEnvironment,
+  { rotation, anonymous }: Login,
+): Promise<ValidateReply> {
+  return await environment.store.validate({
+    sessionId: rotation.presented.sessionId,
+    tokenDigest: rotation.presentedDigest,
+    tenantId: anonymous.tenantId,
+    touch: false,
+    audienceClientIds: [],
+    binding: undefined,
+    requirements: undefined,
+    minRevision: undefined,
+  });
+}
+
+/**
+ * Whether this very login was made before. The store looks a request up before
+ * anything else, so revoking a session that does not exist, under the login's key
+ * and with arguments that no login has, is refused as a reused request id exactly
+ * where the record exists, and changes nothing anywhere where it does not.
+ */
+async function isKnown(environment: SessionEnvironment, login: Login): Promise<boolean> {
+  if (login.request === undefined) {
+    return false;
+  }
+  const answer = await environment.store.revoke({
+    sessionId: mintSessionId(partitionOfLogin(login)),
+    presentedDigest: undefined,
+    cause: REPLACED,
+    request: { key: login.request.key, argumentsDigest: "" },
+    eventId: randomBase62(22),
+  });
+  return answer.kind === "request-id-reused";
+}
+
+async function logIn(
+  environment: SessionEnvironment,
+  login: Login,
+): Promise<RotateSessionResponse> {
+  const result = await environment.store.create(toCommand(environment, login));
+  if (result.kind === "superseded") {
+    // The new session has moved on, so its token cannot be handed out; but the anonymous tokens
+    // must die all the same, or a fixed one would outlive the login.
+    await replace(environment, login, result.sessionId);
+  }
+  const created = refuseUnlessCreated(result);
+  if (!created.repeated) {
+    environment.counters.countCreated();
+    environment.counters.countEvents(created.evicted.length);
+  }
+  const replaced = await replace(environment, login, created.sessionId);
+  if (replaced.kind === "replaced") {
+    environment.counters.countEvents(1);
+    return handOut(environment, login, { created, replaced });
+  }
+  return isExpiry(replaced.outcome)
+    ? handOut(environment, login, { created, replaced: undefined })
+    : await undo(environment, created.record, replaced);
+}
+
+async function replace(
+  environment: SessionEnvironment,
+  { rotation }: Login,
+  successorId: string,
+): Promise<ReplaceResult> {
+  return await environment.store.replace({
+    sessionId: rotation.presented.sessionId,
+    presentedDigest: rotation.presentedDigest,
+    successorId,
+    eventId: randomBase62(22),
+  });
+}
+
+/** Ends the new session as the anonymous one was ended. */
+async function undo(
+  environment: SessionEnvironment,
+  created: SessionRecord,
+  refusal: Extract<ReplaceResult, { kind: "refused" }>,
+): Promise<RotateSessionResponse> {
+  const { end } = refusal;
+  const result = await environment.store.revoke({
+    sessionId: created.sessionId,
+    presentedDigest: undefined,
+    cause:
+      end === undefined
+        ? REPLACED
+        : { ...REPLACED, reason: end.reason, initiatingEntity: end.initiatingEntity },
+    request: undefined,
+    eventId: randomBase62(22),
+  });
+  if (result.kind === "revoked") environment.counters.countEvents(1);
+  return refuse(refusal.outcome, end);
+}
+
+function handOut(
+  environment: SessionEnvironment,
+  login: Login,
+  parts: {
+    readonly created: Created;
+    readonly replaced: Extract<ReplaceResult, { kind: "replaced" }> | undefined;
+  },
+): RotateSessionResponse {
+  const { created, replaced } = parts;
+  const nonce = Buffer.from(created.nonce, "hex");
+  const successor = deriveSuccessor(login.rotation, created.sessionId, nonce);
+  const session = sessionOf(created.record);
+  return {
+    outcome: toWireOutcome("valid"),
+    session,
+    token: successor.token,
+    recoveryToken: allowsRecovery(environment, session.policy) ? successor.recoveryToken : "",
+    previousValidFor: millisToDuration(0),
+    revision: toWireRevision(created.revision),
+    replacedRevision: replaced === undefined ? undefined : toWireRevision(replaced.revision),
+    ended: undefined,
+  };
+}
+
+function toCommand(environment: SessionEnvironment, login: Login): CreateCommand {
+  const { rotation, anonymous } = login;
+  const policyName = anonymous.policy === "" ? DEFAULT_POLICY_NAME : anonymous.policy;
+  const policy = policyNamed(environment, policyName);
+  const sessionId = mintSessionId(partitionOfLogin(login));
+  const nonce = randomBytes(16);
+  const successor = deriveSuccessor(rotation, sessionId, nonce);
+  const facts: Session = {
+    ...raisedFacts(anonymous, rotation.request),
+    sessionId,
+    subject: rotation.request.bindSubject,
+    bindingPolicy: toWireBindingPolicy(policy.binding),
+    replacesSessionId: anonymous.sessionId,
+  };
+  return {
+    sessionId,
+    tenantId: facts.tenantId,
+    subject: facts.subject,
+    clientId: facts.clientId,
+    device: deviceOf(facts),
+    policy,
+    checked: checkedOf(facts),
+    facts: encodeFacts(facts),
+    tokenDigest: tokenDigest(successor.token),
+    nonce: nonce.toString("hex"),
+    recoveryDigest: policy.recoveryWindowMs > 0 ? tokenDigest(successor.recoveryToken) : undefined,
+    request: login.request,
+    eventId: randomBase62(22),
+  };
+}
+
+function partitionOfLogin({ rotation, anonymous }: Login): number {
+  return subjectPartition(anonymous.tenantId, rotation.request.bindSubject);
+}
+
+// A rotation brings no binding, so an enforced one cannot be met, and is not asked for.
+function isAlive(outcome: ValidationOutcome): boolean {
+  return outcome === "valid" || outcome === "binding-mismatch";
+}
+
+function isExpiry(outcome: ValidationOutcome): boolean {
+  return outcome === "expired-idle" || outcome === "expired-absolute";
+}

@@ -1,0 +1,86 @@
+import {
+  RevocationServiceService,
+  SyncRevocationsResponse,
+  type SyncRevocationsRequest,
+  type WatchRevocationsRequest,
+  WatchRevocationsResponse,
+} from "@coatcheck/proto";
+import type { handleServerStreamingCall, handleUnaryCall, UntypedHandleCall } from "@grpc/grpc-js";
+
+import type { Clock } from "../base/clock.js";
+import type { RevocationHub } from "../watch/revocation-hub.js";
+import type { WatcherRegistry } from "../watch/watcher-registry.js";
+import { stream } from "./stream.js";
+import { syncRevocations } from "./sync-revocations.js";
+import { unary, type UnaryEnvironment } from "./unary.js";
+import { watchRevocations } from "./watch-revocations.js";
+
+/** What this service counts. */
+export interface RevocationCounters {
+  /** Syncs answered. */
+  syncs: number;
+  /** Stale answers that clients said they accepted. */
+  staleAccepts: number;
+}
+
+/** What the handlers of the revocation service work with. */
+export interface RevocationEnvironment {
+  readonly hub: RevocationHub;
+  readonly watchers: WatcherRegistry;
+  readonly clock: Clock;
+  /** The staleness bound L in ms. */
+  readonly maxStalenessMs: number;
+  readonly deploymentId: () => Promise<string>;
+  readonly counters: RevocationCounters;
+}
+
+/** The handlers, by the names of the contract. */
+export interface RevocationHandlers {
+  readonly [method: string]: UntypedHandleCall;
+  readonly watchRevocations: handleServerStreamingCall<
+    WatchRevocationsRequest,
+    WatchRevocationsResponse | Buffer
+  >;
+  readonly syncRevocations: handleUnaryCall<
+    SyncRevocationsRequest,
+    SyncRevocationsResponse | Buffer
+  >;
+}
+
+/**
+ * The service as grpc-js is told of it. Messages that are already encoded pass
+ * through, so that one made for a thousand watchers is encoded once.
+ */
+export const RevocationServiceDefinition = {
+  watchRevocations: {
+    ...RevocationServiceService.watchRevocations,
+    responseSerialize: (message: WatchRevocationsResponse | Buffer): Buffer =>
+      Buffer.isBuffer(message)
+        ? message
+        : Buffer.from(WatchRevocationsResponse.encode(message).finish()),
+  },
+  syncRevocations: {
+    ...RevocationServiceService.syncRevocations,
+    responseSerialize: (message: SyncRevocationsResponse | Buffer): Buffer =>
+      Buffer.isBuffer(message)
+        ? message
+        : Buffer.from(SyncRevocationsResponse.encode(message).finish()),
+  },
+};
+
+/** The handlers of RevocationService; register them with `RevocationServiceDefinition`. */
+export function createRevocationService(
+  environment: RevocationEnvironment,
+  calls: UnaryEnvironment,
+): RevocationHandlers {
+  return {
+    watchRevocations: stream(calls, async (request: WatchRevocationsRequest, sink) => {
+      await watchRevocations(environment, request, sink);
+    }),
+    syncRevocations: unary(
+      calls,
+      async (request: SyncRevocationsRequest): Promise<SyncRevocationsResponse | Buffer> =>
+        await syncRevocations(environment, request),
+    ),
+  };
+}

@@ -1,0 +1,151 @@
+import type { handleServerStreamingCall, ServerWritableStream } from "@grpc/grpc-js";
+import { constants } from "node:http2";
+
+import type { Clock } from "../base/clock.js";
+import type { Log } from "../base/log.js";
+import type { WatchSink } from "../watch/watch-sink.js";
+import { toServiceError } from "./status.js";
+import { explain } from "./unary.js";
+
+/*
+ * Every streaming method goes through this wrapper. Beyond what unary.ts guards
+ * against, a stream of grpc-js has three traps of its own:
+ *
+ * - The callback of a write is the only sign that the client reads, and after a
+ *   cancel it never comes. Each write is therefore settled by whichever comes
+ *   first: the callback, the end of the call, or `release`.
+ * - A handler that throws away a stream by draining the server ends it with
+ *   CANCELLED, which clients do not retry. Streams end with a status that the
+ *   handler chose.
+ * - A status waits behind the data, and data that a client does not read waits
+ *   for ever, with the stream, its buffers and its place in the count. So a
+ *   stream that cannot be ended with its status in a second is reset, with the
+ *   HTTP/2 code that gRPC maps to RESOURCE_EXHAUSTED.
+ */
+
+/** What every stream shares. */
+export interface StreamEnvironment {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Serves one stream until the promise settles. Whatever it rejects with becomes the status. */
+export type StreamWork<Request> = (request: Request, sink: WatchSink) => Promise<void>;
+
+// A client that reads takes its status within a round trip.
+const STATUS_GRACE_MS = 1000;
+
+/** The handler that grpc-js calls for a method whose work is `work`. */
+export function stream<Request, Response>(
+  environment: StreamEnvironment,
+  work: StreamWork<Request>,
+): handleServerStreamingCall<Request, Response | Buffer> {
+  return (call) => {
+    const sink = new CallSink(call);
+    start().then(
+      () => {
+        call.end();
+        resetIfStuck(call, environment.clock);
+      },
+      (error: unknown) => {
+        if (!call.cancelled) {
+          call.emit("error", toServiceError(explain(error, call.getPath(), environment.log)));
+          resetIfStuck(call, environment.clock);
+        }
+      },
+    );
+
+    async function start(): Promise<void> {
+      try {
+        await work(call.request, sink);
+      } finally {
+        sink.release();
+      }
+    }
+  };
+}
+
+class CallSink<Request, Response> implements WatchSink {
+  readonly #call: ServerWritableStream<Request, Response | Buffer>;
+  #isOver = false;
+  #settle: ((isWritten: boolean) => void) | undefined;
+
+  constructor(call: ServerWritableStream<Request, Response | Buffer>) {
+    this.#call = call;
+    for (const end of ["cancelled", "close", "error"]) {
+      call.once(end, () => {
+        this.release();
+      });
+    }
+  }
+
+  async write(message: Uint8Array): Promise<boolean> {
+    if (this.#isOver || this.#call.cancelled) {
+      return false;
+    }
+    return await new Promise<boolean>((resolve) => {
+      this.#settle = resolve;
+      const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
+      this.#call.write(bytes, (error: Error | null | undefined) => {
+        resolve(error === null || error === undefined);
+      });
+    });
+  }
+
+  release(): void {
+    this.#isOver = true;
+    this.#settle?.(false);
+  }
+}
+
+/** Resets the HTTP/2 stream of a call whose client does not even read the status. */
+function resetIfStuck(call: object, clock: Clock): void {
+  const transport = transportOf(call);
+  if (transport === undefined || transport.closed) {
+    return;
+  }
+  const timer = clock.setTimer(STATUS_GRACE_MS, () => {
+    if (!transport.closed) {
+      transport.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+  });
+  transport.once("close", () => {
+    timer.cancel();
+  });
+}
+
+interface Transport {
+  readonly closed: boolean;
+  close(code: number): void;
+  once(event: "close", listener: () => void): void;
+}
+
+/**
+ * The HTTP/2 stream under a call. grpc-js gives a server no way to reset one, so
+ * this looks where it keeps it; where it is not found the stream stays until the
+ * connection ends. `test/rpc/watch-backpressure.test.ts` notices.
+ */
+function transportOf(call: object): Transport | undefined {
+  let layer: unknown = Reflect.get(call, "call");
+  for (let depth = 0; depth < 8 && isObject(layer); depth += 1) {
+    const found: unknown = Reflect.get(layer, "stream");
+    if (isTransport(found)) {
+      return found;
+    }
+    layer = Reflect.get(layer, "nextCall");
+  }
+  return undefined;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+function isTransport(value: unknown): value is Transport {
+  return (
+    isObject(value) &&
+    typeof Reflect.get(value, "close") === "function" &&
+    typeof Reflect.get(value, "once") === "function" &&
+    typeof Reflect.get(value, "closed") === "boolean"
+  );
+}

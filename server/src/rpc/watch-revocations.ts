@@ -1,0 +1,56 @@
+import type { WatchRevocationsRequest } from "@coatcheck/proto";
+
+import type { WatchSink } from "../watch/watch-sink.js";
+import { TooManyWatchersError, WatchDrainingError } from "../watch/watch-error.js";
+import type { CloseCause } from "../watch/watcher-state.js";
+import type { RevocationEnvironment } from "./revocation-service.js";
+import { parseReceiver } from "./revocation-rules.js";
+import { RpcError } from "./status.js";
+
+/** Serves one stream of WatchRevocations. It always ends with an error: a watch has no end. */
+export async function watchRevocations(
+  environment: RevocationEnvironment,
+  request: WatchRevocationsRequest,
+  sink: WatchSink,
+): Promise<void> {
+  const { watchers, hub, clock } = environment;
+  try {
+    watchers.admit();
+    const deploymentId = await environment.deploymentId();
+    const receiver = parseReceiver(request, { clock, deploymentId, heads: hub.heads() });
+    const cause = await watchers.serve({ ...receiver, deploymentId }, sink);
+    throw endOf(cause);
+  } catch (error) {
+    throw refusalOf(error);
+  }
+}
+
+function endOf(cause: CloseCause): RpcError {
+  switch (cause) {
+    case "ended":
+      // Nobody is left to read it.
+      return new RpcError("NOT_STARTED", "The stream was closed");
+    case "drained":
+      return new RpcError("DRAINING", "The replica ends this stream: reconnect");
+    case "too-slow":
+      return new RpcError(
+        "WATCHER_TOO_SLOW",
+        "The watcher did not read for as long as max_staleness: reconnect with the position",
+      );
+    case "behind":
+      return new RpcError(
+        "BEHIND",
+        "This replica has been behind the position for as long as max_staleness",
+      );
+  }
+}
+
+function refusalOf(error: unknown): unknown {
+  if (error instanceof TooManyWatchersError) {
+    return new RpcError("TOO_MANY_WATCHERS", error.message);
+  }
+  if (error instanceof WatchDrainingError) {
+    return new RpcError("DRAINING", error.message);
+  }
+  return error;
+}

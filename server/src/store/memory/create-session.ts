@@ -1,0 +1,157 @@
+import { keyDigest } from "../../session/partition.js";
+import type { Revision } from "../../session/revision.js";
+import { applySessionLimit } from "../../session/session-limit.js";
+import type { CreateCommand, CreateResult } from "../session-store.js";
+import { StoreUnavailableError } from "../store-error.js";
+import type { MemoryPartition } from "./memory-partition.js";
+import { isRecoverable, type MemoryRecord } from "./memory-record.js";
+import { REQUEST_ID_REUSED, type Remembered } from "./request-book.js";
+
+/**
+ * How many ids of a subject one creation looks at, newest first. The limit is at
+ * most 500 live sessions; the rest is room for sessions that can be recovered.
+ */
+const WALK_MAX = 1_000;
+
+/**
+ * Creates a session. A repeat is answered before anything is evicted: a client
+ * that lost the reply must not lose an older session to its own retry.
+ */
+export function createSession(partition: MemoryPartition, command: CreateCommand): CreateResult {
+  const nowMs = partition.now();
+  const known = partition.requests.recall(command.request, nowMs);
+  if (known !== undefined) {
+    return known.kind === "create" ? repeat(partition, known, nowMs) : REQUEST_ID_REUSED;
+  }
+  const subjectKey =
+    command.subject === "" ? undefined : keyDigest(command.tenantId, command.subject);
+  const decision = applySessionLimit(liveSessions(partition, { subjectKey, command, nowMs }), {
+    max: command.policy.maxSessionsPerSubject,
+    action: command.policy.limitAction,
+  });
+  if (decision.kind === "deny") {
+    return { kind: "limit-reached", liveSessions: decision.liveSessions };
+  }
+  if (partition.records.has(command.sessionId)) {
+    // Never adopt an id (S-02): its old record may be a revocation that must not be forgotten.
+    throw new StoreUnavailableError(
+      `Cannot create session ${command.sessionId}: the id is taken`,
+      "no",
+    );
+  }
+  evict(partition, decision.evict, { eventId: command.eventId, nowMs });
+  const revision = partition.log.head;
+  const record = newRecord(command, { subjectKey, nowMs, revision });
+  partition.add(record);
+  const { sessionId, nonce, tokenDigest } = command;
+  const result = { sessionId, nonce, tokenDigest, evicted: decision.evict, revision };
+  partition.requests.remember(command.request, { kind: "create", ...result }, nowMs);
+  return { kind: "created", ...result, record: partition.show(record, nowMs), repeated: false };
+}
+
+function repeat(
+  partition: MemoryPartition,
+  known: Extract<Remembered, { kind: "create" }>,
+  nowMs: number,
+): CreateResult {
+  const record = partition.records.get(known.sessionId);
+  return record !== undefined && partition.isUsable(record, known.tokenDigest, nowMs)
+    ? { ...known, kind: "created", record: partition.show(record, nowMs), repeated: true }
+    : { kind: "superseded", sessionId: known.sessionId };
+}
+
+/**
+ * The subject's live sessions, oldest first. What is dead for good leaves the
+ * index on the way; what can be recovered stays and does not count.
+ */
+function liveSessions(
+  partition: MemoryPartition,
+  {
+    subjectKey,
+    command,
+    nowMs,
+  }: { subjectKey: string | undefined; command: CreateCommand; nowMs: number },
+): readonly MemoryRecord[] {
+  if (command.policy.maxSessionsPerSubject === 0) {
+    return [];
+  }
+  const live: MemoryRecord[] = [];
+  for (const { sessionId } of partition.indexOf(subjectKey)?.newest(WALK_MAX) ?? []) {
+    const record = partition.records.get(sessionId);
+    if (record !== undefined && !prune(partition, record, nowMs)) {
+      live.push(record);
+    }
+  }
+  return live.reverse();
+}
+
+/** Takes a session that is dead for good out of the index. Returns whether it is dead at all. */
+function prune(partition: MemoryPartition, record: MemoryRecord, nowMs: number): boolean {
+  const verdict = partition.judge(record, nowMs);
+  if (verdict.kind === "live") {
+    return false;
+  }
+  if (verdict.outcome === "revoked") {
+    partition.settle(record, verdict);
+  } else if (!isRecoverable(record, verdict, nowMs)) {
+    partition.unindex(record);
+  }
+  return true;
+}
+
+function evict(
+  partition: MemoryPartition,
+  sessionIds: readonly string[],
+  { eventId, nowMs }: { readonly eventId: string; readonly nowMs: number },
+): void {
+  for (const [index, sessionId] of sessionIds.entries()) {
+    const record = partition.records.get(sessionId);
+    if (record !== undefined) {
+      partition.revoke(record, {
+        end: {
+          reason: "limit-exceeded",
+          atMs: nowMs,
+          initiatingEntity: "policy",
+          reasonUser: "",
+        },
+        eventId: `${eventId}.${index + 1}`,
+      });
+    }
+  }
+}
+
+function newRecord(
+  command: CreateCommand,
+  {
+    subjectKey,
+    nowMs,
+    revision,
+  }: { subjectKey: string | undefined; nowMs: number; revision: Revision },
+): MemoryRecord {
+  const { sessionId, tenantId, subject, clientId, device, policy } = command;
+  return {
+    sessionId,
+    tenantId,
+    subject,
+    clientId,
+    subjectKey,
+    tenantKey: keyDigest(tenantId),
+    clientKey: keyDigest(tenantId, clientId),
+    device,
+    policy,
+    idleTimeoutMs: policy.idleTimeoutMs,
+    touchIntervalMs: policy.touchIntervalMs,
+    createdAtMs: nowMs,
+    absoluteDeadlineMs: nowMs + policy.absoluteTimeoutMs,
+    facts: command.facts,
+    checked: command.checked,
+    lastSeenAtMs: nowMs,
+    updatedAtMs: nowMs,
+    version: 1,
+    issued: revision,
+    tokens: { current: command.tokenDigest, previous: undefined, retired: [] },
+    recoveryDigest: command.recoveryDigest,
+    handOut: undefined,
+    ended: undefined,
+  };
+}

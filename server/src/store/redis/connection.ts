@@ -1,0 +1,148 @@
+import { randomInt } from "node:crypto";
+
+import { Cluster, Redis, type ClusterOptions, type RedisOptions } from "ioredis";
+
+import { defineScripts, type ScriptClient } from "./scripts.js";
+
+/** Where Redis is, read from a URL. */
+export interface RedisTarget {
+  readonly kind: "single" | "sentinel" | "cluster";
+  readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  readonly tls: boolean;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+  /** The name of the primary that the Sentinels watch. */
+  readonly name: string | undefined;
+  readonly database: number;
+}
+
+/** How long calls and connections may take, in ms. */
+export interface ConnectionOptions {
+  readonly commandTimeoutMs: number;
+}
+
+const URL_SHAPE = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:(.*)@)?([^/@]+)(?:\/([^/?]*))?$/;
+const DEFAULT_PORT = { single: 6379, sentinel: 26379, cluster: 6379 } as const;
+const CONNECT_TIMEOUT_MS = 2_000;
+
+/** Waiting longer between attempts would show as an outage longer than Redis's own. */
+const RECONNECT_DELAY_MAX_MS = 1_000;
+
+/**
+ * Reads `redis[s]://host:port/db`, `redis[s]+sentinel://h1,h2/name` or
+ * `redis[s]+cluster://h1,h2`, each with `user:password@` where needed. An error never
+ * shows the URL: it may hold a password.
+ */
+export function parseRedisUrl(url: string): RedisTarget {
+  const match = URL_SHAPE.exec(url);
+  if (match === null) {
+    throw new Error(
+      "Cannot read the Redis URL: it must look like redis[s]://host:port, " +
+        "redis[s]+sentinel://host,host/name or redis[s]+cluster://host,host",
+    );
+  }
+  const [, scheme, mode, login, hosts = "", path = ""] = match;
+  const kind = mode === "sentinel" || mode === "cluster" ? mode : "single";
+  const database = kind === "single" && path !== "" ? Number(path) : 0;
+  if (!Number.isInteger(database) || (kind === "sentinel" && path === "")) {
+    throw new Error(
+      kind === "sentinel"
+        ? "Cannot read the Redis URL: after the Sentinels it must name the primary"
+        : "Cannot read the Redis URL: after the host it must name a database by number",
+    );
+  }
+  const [username, password] = readLogin(login);
+  return {
+    kind,
+    hosts: hosts.split(",").map((host) => readHost(host, DEFAULT_PORT[kind])),
+    tls: scheme === "rediss",
+    username,
+    password,
+    name: kind === "sentinel" ? path : undefined,
+    database,
+  };
+}
+
+function readLogin(
+  login: string | undefined,
+): readonly [username: string | undefined, password: string | undefined] {
+  if (login === undefined) {
+    return [undefined, undefined];
+  }
+  const colon = login.indexOf(":");
+  const username = decodeURIComponent(colon < 0 ? "" : login.slice(0, colon));
+  const password = decodeURIComponent(colon < 0 ? login : login.slice(colon + 1));
+  return [username === "" ? undefined : username, password];
+}
+
+function readHost(text: string, defaultPort: number): { host: string; port: number } {
+  const match = /^(\[[^\]]+\]|[^:]+)(?::(\d{1,5}))?$/.exec(text);
+  const host = match?.[1]?.replace(/^\[|\]$/g, "");
+  if (host === undefined) {
+    throw new Error("Cannot read the Redis URL: a host must look like name or name:port");
+  }
+  return { host, port: match?.[2] === undefined ? defaultPort : Number(match[2]) };
+}
+
+/** Makes a connection for scripts. It connects when it is told to. */
+export function createScriptClient(target: RedisTarget, options: ConnectionOptions): ScriptClient {
+  return createClient(target, options, defineScripts());
+}
+
+/** Makes a connection that only listens. */
+export function createSubscriber(target: RedisTarget, options: ConnectionOptions): ScriptClient {
+  return createClient(target, options, {});
+}
+
+function createClient(
+  target: RedisTarget,
+  { commandTimeoutMs }: ConnectionOptions,
+  scripts: Record<string, { lua: string }>,
+): ScriptClient {
+  const shared: Omit<RedisOptions, "replyMapping"> = {
+    ...(target.username === undefined ? {} : { username: target.username }),
+    ...(target.password === undefined ? {} : { password: target.password }),
+    ...(target.tls ? { tls: {} } : {}),
+    // All four: otherwise a script runs twice, or a promise never settles.
+    autoResendUnfulfilledCommands: false,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: commandTimeoutMs,
+    // A connection that answers nothing is replaced: half-open ones look just so.
+    socketTimeout: 4 * commandTimeoutMs,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    autoResubscribe: false,
+    lazyConnect: true,
+    noDelay: true,
+  };
+  if (target.kind === "cluster") {
+    const cluster: ClusterOptions = {
+      scripts,
+      lazyConnect: true,
+      enableOfflineQueue: false,
+      clusterRetryStrategy: reconnectDelayMs,
+      redisOptions: shared,
+    };
+    return new Cluster([...target.hosts], cluster);
+  }
+  const single: Omit<RedisOptions, "replyMapping"> = {
+    ...shared,
+    db: target.database,
+    scripts,
+    retryStrategy: reconnectDelayMs,
+    // After a failover behind one address the old primary stays connected, as a replica.
+    reconnectOnError: (error) => error.message.startsWith("READONLY"),
+  };
+  if (target.kind === "sentinel") {
+    const sentinels = [...target.hosts];
+    return new Redis({ ...single, sentinels, name: target.name ?? "" });
+  }
+  const { host, port } = target.hosts[0] ?? { host: "127.0.0.1", port: DEFAULT_PORT.single };
+  return new Redis({ ...single, host, port });
+}
+
+/** Exponential with full jitter from 25 ms on, so that replicas do not come back in step. */
+function reconnectDelayMs(attempt: number): number {
+  const ceiling = Math.min(50 * 2 ** Math.min(attempt, 10), RECONNECT_DELAY_MAX_MS);
+  return randomInt(25, ceiling);
+}

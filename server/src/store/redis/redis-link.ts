@@ -1,0 +1,165 @@
+import { PARTITION_COUNT } from "../../session/partition.js";
+import type { Revision } from "../../session/revision.js";
+import { StoreUnavailableError } from "../store-error.js";
+import type { KeySpace } from "./keys.js";
+import { isChangeOfPrimary, notReady, replyCode, toStoreError } from "./redis-error.js";
+import { callScript, type Reply, type ScriptCall, type ScriptClient, type ScriptName } from "./scripts.js";
+
+/*
+ * The connection as the store uses it: every script call passes here, and nowhere
+ * else does anything wait for Redis.
+ *
+ * A partition is *closed* until a pull of it has succeeded on the connection there
+ * is. A new connection may lead to another primary, or to the same one restarted
+ * from an older file: until the pull has compared the replication id and opened a
+ * generation where it has to, an answer could say "valid, as of revision r" in a
+ * history in which r never happened. After a break all are closed again, and after
+ * a refusal that only a replica or an emptied Redis gives, that one. Many callers
+ * wait for one pull. An open partition costs a call one look at a list.
+ *
+ * Writes to the socket are corked to the end of the turn: one system call for all
+ * the commands of a turn instead of one for each, which is worth more than
+ * anything else on the hot path.
+ */
+
+/** What a link needs. */
+export interface LinkOptions {
+  readonly client: ScriptClient;
+  readonly keys: KeySpace;
+  readonly logRetention: number;
+  /** Whether appends tell the channel. */
+  readonly pubSub: boolean;
+}
+
+/** A call of a script in a partition. */
+export interface LinkCall extends ScriptCall {
+  readonly partition: number;
+  /** What is attempted, for the error: "validate a token". */
+  readonly attempt: string;
+}
+
+/** The way to Redis. */
+export class RedisLink {
+  readonly keys: KeySpace;
+  readonly #client: ScriptClient;
+  readonly #context: readonly (string | number)[];
+  readonly #open: boolean[] = Array.from({ length: PARTITION_COUNT }, () => false);
+  readonly #opening = new Map<number, Promise<void>>();
+  readonly #generations: number[] = Array.from({ length: PARTITION_COUNT }, () => 0);
+  #openPartition: ((partition: number) => Promise<void>) | undefined;
+  #corked = false;
+  #breaks = 0;
+
+  constructor(options: LinkOptions) {
+    const { client, keys, logRetention, pubSub } = options;
+    this.keys = keys;
+    this.#client = client;
+    this.#context = [logRetention, pubSub ? keys.nudgeChannel : ""];
+    for (const event of ["close", "end", "refresh", "-node", "node error"]) {
+      client.on(event, () => {
+        this.#closeAll();
+      });
+    }
+  }
+
+  /** Sets what opens a partition: a pull. */
+  openWith(openPartition: (partition: number) => Promise<void>): void {
+    this.#openPartition = openPartition;
+  }
+
+  /** The highest generation seen in a partition, so that a new one is above it. */
+  noteGeneration({ partition, generation }: Revision): void {
+    this.#generations[partition] = Math.max(this.#generations[partition] ?? 0, generation);
+  }
+
+  /** The arguments that every script with the log in it begins with. */
+  logArguments(partition: number): readonly (string | number)[] {
+    return [this.#generations[partition] ?? 0, ...this.#context];
+  }
+
+  /** Whether a partition may be answered for without a pull first. */
+  isOpen(partition: number): boolean {
+    return this.#open[partition] === true;
+  }
+
+  /** Runs a script in a partition that is open, and opens it first where it is not. */
+  async run(name: ScriptName, call: LinkCall): Promise<Reply> {
+    if (!this.isOpen(call.partition)) {
+      await this.#ensureOpen(call.partition);
+    }
+    return await this.send(name, call);
+  }
+
+  /**
+   * Runs a script whether or not the partition is open. Rejects with an error of the
+   * store; where it is a refusal, `onRefusal` may have another way.
+   */
+  async send(
+    name: ScriptName,
+    call: LinkCall,
+    onRefusal?: (code: string) => Promise<Reply> | undefined,
+  ): Promise<Reply> {
+    if (this.#client.status !== "ready") {
+      throw notReady(call.attempt);
+    }
+    try {
+      this.#cork();
+      return await callScript(this.#client, name, call);
+    } catch (error) {
+      const code = replyCode(error);
+      if (isChangeOfPrimary(code)) {
+        this.#open[call.partition] = false;
+      }
+      const otherWay = code === undefined ? undefined : onRefusal?.(code);
+      if (otherWay !== undefined) {
+        return await otherWay;
+      }
+      throw toStoreError(call.attempt, error);
+    }
+  }
+
+  async #ensureOpen(partition: number): Promise<void> {
+    const pending = this.#opening.get(partition);
+    if (pending !== undefined) {
+      await pending;
+      return;
+    }
+    const opening = this.#openNow(partition).finally(() => {
+      this.#opening.delete(partition);
+    });
+    this.#opening.set(partition, opening);
+    await opening;
+  }
+
+  /** A pull that was sent before a break proves nothing about the connection after it. */
+  async #openNow(partition: number): Promise<void> {
+    const breaks = this.#breaks;
+    await this.#openPartition?.(partition);
+    if (breaks !== this.#breaks) {
+      throw new StoreUnavailableError(
+        `Cannot open partition ${partition}: the connection to Redis broke`,
+        "no",
+      );
+    }
+    this.#open[partition] = true;
+  }
+
+  #closeAll(): void {
+    this.#breaks += 1;
+    this.#open.fill(false);
+  }
+
+  #cork(): void {
+    // A cluster has a socket for each node, and chooses it later than here.
+    if (this.#corked || this.#client.isCluster || !("stream" in this.#client)) {
+      return;
+    }
+    const { stream } = this.#client;
+    this.#corked = true;
+    stream.cork();
+    setImmediate(() => {
+      this.#corked = false;
+      stream.uncork();
+    });
+  }
+}

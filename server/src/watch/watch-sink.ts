@@ -1,0 +1,12 @@
+/** Where a watcher's messages go: one stream of one client. */
+export interface WatchSink {
+  /**
+   * Hands over one message. True once the transport has taken it, which it does
+   * only as fast as the client reads; false where the stream has ended or was
+   * released. Never rejects. A second message is not handed over before the
+   * first is settled.
+   */
+  write(message: Uint8Array): Promise<boolean>;
+  /** Settles a pending write, and every later one, with false. */
+  release(): void;
+}

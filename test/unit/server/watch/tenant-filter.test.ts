@@ -1,0 +1,36 @@
+import { createTenantFilter } from "#server/watch/tenant-filter.js";
+import { describe, expect, it } from "vitest";
+
+function entry(
+  tenantId: string | undefined,
+): Parameters<ReturnType<typeof createTenantFilter>["admits"]>[0] {
+  return {
+    revision: { partition: 0, generation: 1, sequence: 1 },
+    tenantId,
+    bytes: new Uint8Array(),
+  };
+}
+
+describe("createTenantFilter", () => {
+  it("admits every tenant where none is named", () => {
+    expect(createTenantFilter([]).admits(entry("any"))).toBe(true);
+  });
+
+  it("admits the named tenants and what concerns all, and nothing else", () => {
+    const filter = createTenantFilter(["a", "b"]);
+
+    expect(["a", "b", undefined, "c", ""].map((id) => filter.admits(entry(id)))).toEqual([
+      true,
+      true,
+      true,
+      false,
+      false,
+    ]);
+  });
+
+  it("has one key for the same tenants in any order, and different keys for different ones", () => {
+    expect(createTenantFilter(["b", "a", "a"]).key).toBe(createTenantFilter(["a", "b"]).key);
+    expect(createTenantFilter(['a","b']).key).not.toBe(createTenantFilter(["a", "b"]).key);
+    expect(createTenantFilter([]).key).not.toBe(createTenantFilter(["a"]).key);
+  });
+});
