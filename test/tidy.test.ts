@@ -118,8 +118,19 @@ describe("the Lua scripts", () => {
       ([, status]) => `"${String(status)}"`,
     );
     return [...new Set([...inputs, ...statuses])]
-      .filter((used) => !header.includes(used))
+      .filter((used) => !header.includes(used) && !inDeclaredRange(header, used))
       .map((used) => `${script.path}: ${used}`);
+  }
+
+  /** A header may declare several at once: `ARGV[1…3]`, or from the second on, `KEYS[2…]`. */
+  function inDeclaredRange(header: string, used: string): boolean {
+    const [, name, index] = /^(KEYS|ARGV)\[(\d+)\]$/.exec(used) ?? [];
+    return [...header.matchAll(/\b(KEYS|ARGV)\[(\d+)…(\d*)\]/g)].some(
+      ([, declared, first, last]) =>
+        declared === name &&
+        Number(index) >= Number(first) &&
+        (last === "" || Number(index) <= Number(last)),
+    );
   }
 
   /** The first block of comment lines. */

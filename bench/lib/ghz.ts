@@ -56,8 +56,8 @@ export async function ghz(options: GhzRun): Promise<GhzReport> {
   );
   const json = JSON.parse(stdout) as GhzJson;
   const percentile = (wanted: number): number =>
-    (json.latencyDistribution?.find((entry) => entry.percentage === wanted)?.latency ?? Number.NaN) /
-    1e6;
+    (json.latencyDistribution?.find((entry) => entry.percentage === wanted)?.latency ??
+      Number.NaN) / 1e6;
   return {
     count: json.count,
     rps: json.rps,

@@ -16,22 +16,15 @@
 
 -- @include lib/base.lua
 -- @include lib/session.lua
+-- @include lib/index.lua
 -- @include lib/answer.lua
 
-local sessions, fields, seen = {}, {}, {}
+local ids = {}
 for position = 2, #KEYS do
-  local s = load_session(KEYS[position])
-  sessions[position - 1] = s or false
-  if s then
-    for _, field in ipairs(add_cutoff_fields(s, {})) do
-      if not seen[field] then
-        seen[field] = true
-        fields[#fields + 1] = field
-      end
-    end
-  end
+  ids[position - 1] = string.sub(KEYS[position], #prefix + 3)
 end
-require_head(fields)
+require_head({})
+local sessions = load_sessions(ids)
 if is_behind(ARGV[5]) then
   return { header(BEHIND, 0) }
 end

@@ -1,7 +1,13 @@
 import { formatBanner } from "./banner.js";
 import type { Log } from "./base/log.js";
 import { type Config, ConfigError, readConfig } from "./config.js";
-import { type Authority, createAuthority, SERVER_VERSION } from "./server.js";
+import {
+  type Authority,
+  type AuthorityOptions,
+  createAuthority,
+  SERVER_VERSION,
+} from "./server.js";
+import { createRedisStore } from "./store/redis/redis-store.js";
 import { createLog } from "./telemetry/logging.js";
 
 /*
@@ -19,12 +25,7 @@ async function main(): Promise<void> {
   const log = createLog(config.logLevel);
   let authority: Authority;
   try {
-    authority = await createAuthority({
-      listen: config.listen,
-      maxStalenessMs: config.maxStalenessMs,
-      reflection: config.reflection,
-      log,
-    });
+    authority = await createAuthority({ ...authorityOptions(config), log });
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : "Cannot start"}\n`);
     process.exit(1);
@@ -38,6 +39,20 @@ async function main(): Promise<void> {
       isColoured: process.stdout.isTTY,
     }),
   );
+}
+
+function authorityOptions(config: Config): AuthorityOptions {
+  const { redisUrl, namespace } = config;
+  return {
+    listen: config.listen,
+    maxStalenessMs: config.maxStalenessMs,
+    reflection: config.reflection,
+    // The configuration has been refused where this was not asked for.
+    dangerousPlaintext: true,
+    ...(redisUrl === undefined
+      ? {}
+      : { createStore: (options) => createRedisStore({ ...options, url: redisUrl, namespace }) }),
+  };
 }
 
 function readOrExit(): Config {

@@ -230,8 +230,8 @@ class RunningAuthority implements Authority {
   async #close(): Promise<void> {
     this.#health.drain();
     this.#watchers.close();
-    // The handlers end their streams with a status; one turn lets it leave.
-    await sleep(0);
+    // The handlers end their streams with a status, which needs a moment to leave.
+    await sleep(STATUS_GRACE_MS);
     this.#server.forceShutdown();
     this.#hub.stop();
     await this.#store.close();
@@ -303,6 +303,7 @@ class RunningAuthority implements Authority {
 
 // An answer to the last call leaves within a round trip.
 const ANSWER_GRACE_MS = 250;
+const STATUS_GRACE_MS = 10;
 
 /** Resolves when `work` does, or at the deadline. */
 async function within(deadlineMs: number, work: Promise<void>): Promise<void> {

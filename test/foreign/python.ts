@@ -22,9 +22,12 @@ export async function pythonWithGrpc(): Promise<string> {
     await run("python3", ["-m", "venv", VENV]);
     await run(python, ["-m", "pip", "install", "-q", ...PACKAGES], { timeout: INSTALL_TIMEOUT_MS });
   } catch (cause) {
-    throw new Error(`The Python client needs python3 with venv and pip, or ${PACKAGES.join(" and ")}`, {
-      cause,
-    });
+    throw new Error(
+      `The Python client needs python3 with venv and pip, or ${PACKAGES.join(" and ")}`,
+      {
+        cause,
+      },
+    );
   }
   return python;
 }

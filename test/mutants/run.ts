@@ -87,7 +87,10 @@ function isKilled(tree: string, mutant: Mutant): boolean {
       `Cannot make the mutant "${mutant.name}": its text must occur exactly once in ${mutant.file}`,
     );
   }
-  writeFileSync(path, source.replace(mutant.find, () => mutant.replace));
+  writeFileSync(
+    path,
+    source.replace(mutant.find, () => mutant.replace),
+  );
   try {
     const { failed, firstFailure } = runTests(tree, mutant.tests);
     const verdict = failed > 0 ? styleText("green", "killed  ") : styleText("red", "SURVIVED");

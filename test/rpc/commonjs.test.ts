@@ -20,9 +20,13 @@ const BUILD_MS = 120_000;
 let consumer: string;
 
 beforeAll(async () => {
-  await run(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "--build", "client"], {
-    cwd: ROOT,
-  });
+  await run(
+    process.execPath,
+    [join(ROOT, "node_modules/typescript/bin/tsc"), "--build", "client"],
+    {
+      cwd: ROOT,
+    },
+  );
   consumer = mkdtempSync(join(tmpdir(), "coatcheck-commonjs-"));
   mkdirSync(join(consumer, "node_modules/@coatcheck"), { recursive: true });
   symlinkSync(join(ROOT, "client"), join(consumer, "node_modules/@coatcheck/client"));

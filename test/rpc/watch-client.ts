@@ -16,6 +16,12 @@ import {
   type ServiceError,
   status as GrpcCode,
 } from "@grpc/grpc-js";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  type IncomingHttpHeaders,
+} from "node:http2";
 import { createAuthority, type AuthorityOptions } from "#server/server.js";
 import { createMemoryStore, type MemoryStore } from "#server/store/memory/memory-store.js";
 
@@ -48,17 +54,13 @@ export class TestWatch {
     this.#onEnd = resolve;
   });
 
-  constructor(call: ClientReadableStream<WatchRevocationsResponse>, isReading: boolean) {
+  constructor(call: ClientReadableStream<WatchRevocationsResponse>) {
     this.call = call;
     call.on("error", (error: ServiceError) => {
       this.refusal = refusalOf(error);
       this.#onEnd();
     });
-    if (isReading) this.read();
-  }
-
-  read(): void {
-    this.call.on("data", (message: WatchRevocationsResponse) => this.messages.push(message));
+    call.on("data", (message: WatchRevocationsResponse) => this.messages.push(message));
   }
 
   /** The name of each message's body. */
@@ -70,6 +72,53 @@ export class TestWatch {
     return this.messages.flatMap(({ body }) =>
       body?.$case === "batch" ? body.value.events.map(({ eventId }) => eventId) : [],
     );
+  }
+}
+
+/**
+ * A client that opens a stream and reads nothing of it, so that HTTP/2 flow control stops the
+ * server. (A client of grpc-js takes everything off the socket, whether or not anybody reads.)
+ */
+export class StuckWatch {
+  readonly #session: ClientHttp2Session;
+  readonly #stream: ClientHttp2Stream;
+  readonly #closed: Promise<void>;
+
+  constructor(address: string) {
+    this.#session = connectHttp2(`http://${address}`);
+    this.#session.on("error", () => undefined);
+    this.#stream = this.#session.request({
+      ":method": "POST",
+      ":path": "/coatcheck.v1.RevocationService/WatchRevocations",
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    this.#stream.on("error", () => undefined);
+    this.#closed = new Promise((resolve) => {
+      this.#stream.once("close", resolve);
+    });
+    this.#stream.end(Buffer.alloc(5));
+  }
+
+  /** The HTTP/2 code that the server reset the stream with, once it has. */
+  async resetCode(): Promise<number | undefined> {
+    await this.#closed;
+    return this.#stream.rstCode;
+  }
+
+  /** Starts to read, and gives the status that the stream ends with. */
+  async status(): Promise<string> {
+    const trailers = new Promise<string>((resolve) => {
+      this.#stream.once("trailers", (headers: IncomingHttpHeaders) => {
+        resolve(String(headers["grpc-status"]));
+      });
+    });
+    this.#stream.resume();
+    return await trailers;
+  }
+
+  close(): void {
+    this.#session.destroy();
   }
 }
 
@@ -96,6 +145,8 @@ export class WatchAuthority {
   readonly store: MemoryStore;
   readonly client: RevocationServiceClient;
   readonly #clients: RevocationServiceClient[] = [];
+  readonly #stuck: StuckWatch[] = [];
+  #events = 0;
 
   constructor(authority: RunningAuthority, store: MemoryStore) {
     this.authority = authority;
@@ -114,12 +165,9 @@ export class WatchAuthority {
     return client;
   }
 
-  watch(
-    request: Partial<WatchRevocationsRequest> = {},
-    { client = this.client, isReading = true } = {},
-  ): TestWatch {
+  watch(request: Partial<WatchRevocationsRequest> = {}, { client = this.client } = {}): TestWatch {
     const call = client.watchRevocations(WatchRequest.fromPartial(request));
-    return new TestWatch(call, isReading);
+    return new TestWatch(call);
   }
 
   async sync(request: Partial<SyncRevocationsRequest> = {}): Promise<SyncRevocationsResponse> {
@@ -144,20 +192,29 @@ export class WatchAuthority {
     );
   }
 
-  /** Commits one event in a partition, through the store as a revocation would. */
-  async revoke(partition: number, { tenantId = "acme", subject = "nobody" } = {}): Promise<void> {
+  /** Commits one event in a partition, through the store as a revocation would. Returns its id. */
+  async revoke(partition: number, { tenantId = "acme", subject = "nobody" } = {}): Promise<string> {
+    this.#events += 1;
+    const eventId = `event-${this.#events}`;
     await this.store.sessions.revokeScope({
       partition,
       scope: { kind: "subject", tenantId, subject, exceptSessionId: undefined },
-      reason: "admin",
-      initiatingEntity: "admin",
-      reasonAdmin: "",
-      reasonUser: "",
+      cause: { reason: "admin", initiatingEntity: "admin", reasonAdmin: "", reasonUser: "" },
       request: undefined,
+      eventId,
     });
+    return eventId;
+  }
+
+  /** A client that never reads. */
+  stuckWatch(): StuckWatch {
+    const watch = new StuckWatch(this.authority.address);
+    this.#stuck.push(watch);
+    return watch;
   }
 
   async close(): Promise<void> {
+    for (const watch of this.#stuck) watch.close();
     for (const client of this.#clients) client.close();
     await this.authority.close();
   }

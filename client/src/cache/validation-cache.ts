@@ -55,6 +55,14 @@ import {
   type Verdict,
 } from "./verdict.js";
 
+/** A token that memory is asked about. */
+export interface AskedToken {
+  readonly sessionId: string;
+  readonly digest: string;
+  /** The answer must be at least this new. */
+  readonly minRevision?: Revision | undefined;
+}
+
 /** Bounds of the cache. */
 export interface CacheLimits {
   readonly entriesMax: number;
@@ -125,7 +133,7 @@ export class ValidationCache {
   }
 
   /** Answers a token from memory, as of `now`, or says that it cannot. */
-  hit(token: { sessionId: string; digest: string; minRevision?: Revision }, now: Instant): Hit {
+  hit(token: AskedToken, now: Instant): Hit {
     const denial = this.#denialOf(token.sessionId);
     if (denial !== undefined) return denial;
     const entry = this.#entryOf(token, now);

@@ -28,3 +28,11 @@ export class Backoff {
     this.#attempts = 0;
   }
 }
+
+/**
+ * How long to wait before starting over, in ms. Two deployments behind one name
+ * would otherwise have a client start over as fast as it can ask.
+ */
+export function startOverPauseMs(randomness: Randomness): number {
+  return DELAY_MAX_MS * (0.5 + randomness.fraction() / 2);
+}

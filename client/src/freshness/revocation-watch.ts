@@ -68,7 +68,7 @@ export class RevocationWatch {
       returnStaleReport: ({ accepts }) => {
         this.#staleAccepts += accepts;
       },
-      onSynced: () => {
+      onSettled: () => {
         this.#noteState();
       },
     });

@@ -1,3 +1,4 @@
+import type { SessionAuthorityError } from "../base/errors.js";
 import type { Clock } from "../base/clock.js";
 import type { Randomness } from "../base/random.js";
 import type { Changes } from "../cache/log-follower.js";
@@ -45,4 +46,9 @@ export interface FollowingContext {
 export interface StaleReport {
   readonly isAllowed: boolean;
   readonly accepts: number;
+}
+
+/** Whether the authority will never accept the position: asking again with it is an endless loop. */
+export function isPositionRefused(error: SessionAuthorityError): boolean {
+  return error.reason === "wrong-deployment" || error.reason === "invalid-field";
 }

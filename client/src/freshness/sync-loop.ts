@@ -1,10 +1,10 @@
 import type { Timer } from "../base/clock.js";
 import type { SyncReply } from "../base/event.js";
-import { toSessionAuthorityError } from "../base/errors.js";
+import { SessionAuthorityError, toSessionAuthorityError } from "../base/errors.js";
 import { instantOf } from "../base/instant.js";
 import type { SyncQuestion } from "../cache/log-follower.js";
-import { Backoff } from "./backoff.js";
-import type { FollowingContext, StaleReport } from "./surroundings.js";
+import { Backoff, startOverPauseMs } from "./backoff.js";
+import { isPositionRefused, type FollowingContext, type StaleReport } from "./surroundings.js";
 
 const JITTER = 0.1;
 const DEADLINE_MIN_MS = 200;
@@ -15,8 +15,8 @@ export interface SyncLoopHooks {
   takeStaleReport(): StaleReport;
   /** The report did not arrive: it goes with the next Sync. */
   returnStaleReport(report: StaleReport): void;
-  /** A Sync was applied. */
-  onSynced(): void;
+  /** A Sync was applied or failed. */
+  onSettled(): void;
 }
 
 /**
@@ -48,7 +48,7 @@ export class SyncLoop {
   restart(): void {
     this.#round += 1;
     this.#isAsking = false;
-    this.#schedule(this.#backoff.nextMs());
+    this.#schedule(startOverPauseMs(this.#context.randomness));
   }
 
   close(): void {
@@ -61,58 +61,73 @@ export class SyncLoop {
     this.#timer?.cancel();
     const round = this.#round;
     this.#timer = this.#context.clock.setTimer(Math.max(0, delayMs), () => {
-      if (!this.#isAsking && round === this.#round) void this.#ask();
+      if (this.#isAsking || round !== this.#round) return;
+      this.#ask().catch((thrown: unknown) => {
+        this.#recover(thrown);
+      });
     });
   }
 
   async #ask(): Promise<void> {
-    const { transport, cache, clock, counters } = this.#context;
     const round = this.#round;
-    const question = cache.askSync(instantOf(clock));
+    const question = this.#context.cache.askSync(instantOf(this.#context.clock));
     const stale = this.#hooks.takeStaleReport();
     this.#isAsking = true;
-    counters.syncs += 1;
+    this.#context.counters.syncs += 1;
+    const answer = await this.#send(question, stale);
+    if (answer instanceof SessionAuthorityError) this.#hooks.returnStaleReport(stale);
+    if (round !== this.#round || this.#isClosed) return;
+    this.#isAsking = false;
+    if (answer instanceof SessionAuthorityError) this.#fail(question, answer);
+    else this.#apply(question, answer);
+    this.#hooks.onSettled();
+  }
+
+  async #send(
+    question: SyncQuestion,
+    stale: StaleReport,
+  ): Promise<SyncReply | SessionAuthorityError> {
+    const call = {
+      ...this.#context.followCall(),
+      position: question.position,
+      staleAllowed: stale.isAllowed,
+      staleAccepts: stale.accepts,
+    };
     try {
-      const reply = await transport.sync(
-        {
-          ...this.#context.followCall(),
-          position: question.position,
-          staleAllowed: stale.isAllowed,
-          staleAccepts: stale.accepts,
-        },
-        { deadlineMs: this.#deadlineMs() },
-      );
-      if (round === this.#round && !this.#isClosed) this.#apply(question, reply);
+      return await this.#context.transport.sync(call, { deadlineMs: this.#deadlineMs() });
     } catch (thrown) {
-      this.#hooks.returnStaleReport(stale);
-      if (round === this.#round && !this.#isClosed) this.#fail(thrown);
+      return toSessionAuthorityError(thrown);
     }
   }
 
   #apply(question: SyncQuestion, reply: SyncReply): void {
     const { cache, clock } = this.#context;
-    this.#isAsking = false;
     if (!this.#context.meetDeployment(reply.deploymentId)) return;
     const before = cache.position();
     const { changes, hasMore } = cache.applySync(question, reply, instantOf(clock));
     this.#context.learnBound(reply.maxStalenessMs);
     this.#backoff.reset();
     this.#context.report(changes);
-    this.#hooks.onSynced();
     // Without progress there is nothing to be gained by asking at once.
     const isMoving = hasMore && !isSame(before, cache.position());
     const elapsedMs = clock.monotonicMs() - question.sentAt.monotonicMs;
     this.#schedule(isMoving ? 0 : this.#intervalMs() - elapsedMs);
   }
 
-  #fail(thrown: unknown): void {
-    const error = toSessionAuthorityError(thrown);
-    this.#isAsking = false;
+  #fail(question: SyncQuestion, error: SessionAuthorityError): void {
     this.#context.counters.syncFailures += 1;
-    if (error.reason === "wrong-deployment" || error.reason === "invalid-field") {
+    if (question.position.length > 0 && isPositionRefused(error)) {
       this.#context.startOver(error.reason);
       return;
     }
+    this.#schedule(this.#backoff.nextMs());
+  }
+
+  /** Nothing may end the loop: without it there is no lease. */
+  #recover(thrown: unknown): void {
+    const { reason } = toSessionAuthorityError(thrown);
+    this.#context.logger?.warn("a sync could not be applied", { reason });
+    this.#isAsking = false;
     this.#schedule(this.#backoff.nextMs());
   }
 

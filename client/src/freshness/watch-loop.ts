@@ -3,14 +3,15 @@ import type { SessionAuthorityError } from "../base/errors.js";
 import type { WatchMessage } from "../base/event.js";
 import { instantOf } from "../base/instant.js";
 import type { WatchStream } from "../transport/transport.js";
-import { Backoff } from "./backoff.js";
-import type { FollowingContext } from "./surroundings.js";
+import { Backoff, startOverPauseMs } from "./backoff.js";
+import { isPositionRefused, type FollowingContext } from "./surroundings.js";
 
 /** A stream that lived this long was worth opening: its end is a first failure again. */
 const STEADY_MS = 2_000;
 
 /** One attempt at a stream. */
 interface Attempt {
+  readonly hasPosition: boolean;
   stream: WatchStream | undefined;
   openedAtMs: number | undefined;
   isOver: boolean;
@@ -48,7 +49,7 @@ export class WatchLoop {
   /** Ends every stream and opens one without a position, after a pause. */
   restart(): void {
     this.#endAll();
-    this.#schedule(this.#backoff.nextMs());
+    this.#schedule(startOverPauseMs(this.#context.randomness));
   }
 
   close(): void {
@@ -60,10 +61,16 @@ export class WatchLoop {
   #open(): void {
     if (this.#isClosed) return;
     this.#end(this.#previous);
-    const attempt: Attempt = { stream: undefined, openedAtMs: undefined, isOver: false };
+    const call = this.#context.followCall();
+    const attempt: Attempt = {
+      hasPosition: call.position.length > 0,
+      stream: undefined,
+      openedAtMs: undefined,
+      isOver: false,
+    };
     this.#previous = this.#current;
     this.#current = attempt;
-    attempt.stream = this.#context.transport.watch(this.#context.followCall(), {
+    attempt.stream = this.#context.transport.watch(call, {
       onMessage: (message) => {
         if (!attempt.isOver) this.#onMessage(attempt, message);
       },
@@ -102,7 +109,7 @@ export class WatchLoop {
     this.#current = undefined;
     counters.streamsEnded += 1;
     logger?.info("revocation stream ended", { reason: error.reason });
-    if (error.reason === "wrong-deployment" || error.reason === "invalid-field") {
+    if (attempt.hasPosition && isPositionRefused(error)) {
       this.#context.startOver(error.reason);
       return;
     }

@@ -37,8 +37,9 @@ const COMMON: ChannelOptions = {
 export const CALL_CHANNEL: ChannelOptions = COMMON;
 
 /**
- * For the stream and Sync: connections of their own, so that a flood of
- * validations delays neither. A Sync after a failed one reaches the next replica.
+ * For the stream and for Sync: connections of their own, so that a flood of
+ * validations or a burst of events delays neither. A Sync after a failed one
+ * reaches the next replica.
  */
 export const FRESHNESS_CHANNEL: ChannelOptions = { ...COMMON, "grpc.use_local_subchannel_pool": 1 };
 

@@ -59,6 +59,8 @@ import type {
 export interface GrpcTransportOptions {
   /** Any gRPC name: `dns:///authority.internal:7443`, `ipv4:10.0.0.1:7443,10.0.0.2:7443`. */
   readonly target: string;
+  /** Where the stream goes. */
+  readonly watchTarget: string;
   readonly credentials: ClientCredentials;
   readonly clock: Clock;
   readonly randomness: Randomness;
@@ -83,8 +85,9 @@ export function createGrpcTransport(options: GrpcTransportOptions): Transport {
   const { clock, randomness } = options;
   const channelCredentials = toChannelCredentials(options.credentials);
   const sessions = new SessionServiceClient(options.target, channelCredentials, CALL_CHANNEL);
-  const revocations = new RevocationServiceClient(
-    options.target,
+  const syncs = new RevocationServiceClient(options.target, channelCredentials, FRESHNESS_CHANNEL);
+  const streams = new RevocationServiceClient(
+    options.watchTarget,
     channelCredentials,
     FRESHNESS_CHANNEL,
   );
@@ -96,13 +99,14 @@ export function createGrpcTransport(options: GrpcTransportOptions): Transport {
     sync: async (call, callOptions) =>
       await once(clock, callOptions, {
         method: "SyncRevocations",
-        send: (...rest) => revocations.syncRevocations(toSyncRequest(call), ...rest),
+        send: (...rest) => syncs.syncRevocations(toSyncRequest(call), ...rest),
         read: fromSyncResponse,
       }),
-    watch: (call, listener) => openWatch(revocations, call, listener),
+    watch: (call, listener) => openWatch(streams, call, listener),
     close: () => {
       sessions.close();
-      revocations.close();
+      syncs.close();
+      streams.close();
     },
   };
 }

@@ -40,11 +40,16 @@ local function index_page(index, after, limit)
 end
 
 -- Loads the sessions of entries or ids, and every cutoff that can cover them, with
--- one read of the head; false where a record is gone.
+-- one read of the head; false where a record is gone. The same id twice is the same
+-- table twice, so that the second sees what was done to the first.
 local function load_sessions(ids)
-  local sessions, fields = {}, {}
+  local sessions, fields, loaded = {}, {}, {}
   for position, id in ipairs(ids) do
-    local s = load_session(session_key(id)) or false
+    local s = loaded[id]
+    if s == nil then
+      s = load_session(session_key(id)) or false
+      loaded[id] = s
+    end
     sessions[position] = s
     if s then
       for _, field in ipairs(add_cutoff_fields(s, {})) do

@@ -2,7 +2,7 @@ import { createSessionClient, type SessionClient } from "@coatcheck/client";
 
 import { startAuthority, startService, freePort, type Actor, type Service } from "./demo/cast.js";
 import { createNarrator, type Narrator } from "./demo/narrator.js";
-import { startFaultProxy, type FaultProxy } from "./fault-proxy.js";
+import { startCutProxy, type CutProxy } from "./cut-proxy.js";
 
 /*
  * The whole story on one machine: an authority and two services, each a process
@@ -12,6 +12,7 @@ import { startFaultProxy, type FaultProxy } from "./fault-proxy.js";
  */
 
 const CROWD = 300;
+const CROWD_AT_ONCE = 20;
 const HIT_ROUNDS = 50;
 
 interface Stage {
@@ -20,9 +21,9 @@ interface Stage {
   /** The identity service: it issues and revokes, and never goes through the proxies. */
   readonly issuer: SessionClient;
   /** Calls and Sync of both services. */
-  readonly calls: FaultProxy;
+  readonly calls: CutProxy;
   /** The revocation streams of both services. */
-  readonly streams: FaultProxy;
+  readonly streams: CutProxy;
 }
 
 interface Login {
@@ -58,7 +59,12 @@ async function raiseTheCurtain(tell: Narrator, actors: Actor[]): Promise<Stage> 
   const authority = startAuthority(port);
   actors.push(authority);
   const target = `127.0.0.1:${String(port)}`;
-  const issuer = createSessionClient({ target, tenantId: "acme", clientName: "identity" });
+  const issuer = createSessionClient({
+    target,
+    tenantId: "acme",
+    clientName: "identity",
+    credentials: "plaintext",
+  });
   await tell.wait(
     "the authority starts",
     issuer.ready({ signal: AbortSignal.timeout(15_000) }),
@@ -66,8 +72,8 @@ async function raiseTheCurtain(tell: Narrator, actors: Actor[]): Promise<Stage> 
       `authority, pid ${String(authority.pid)}, ` +
       (redis ? "on Redis" : "on the memory store: nothing survives its end"),
   );
-  const calls = await startFaultProxy(port);
-  const streams = await startFaultProxy(port);
+  const calls = await startCutProxy({ targetPort: port });
+  const streams = await startCutProxy({ targetPort: port });
   const targets = { target: calls.address, watchTarget: streams.address };
   const services = await tell.wait(
     "two services start",
@@ -78,7 +84,9 @@ async function raiseTheCurtain(tell: Narrator, actors: Actor[]): Promise<Stage> 
   return { tell, services, issuer, calls, streams };
 }
 
-async function logInOnThreeDevices(stage: Stage): Promise<Record<"phone" | "laptop" | "tablet", Login>> {
+async function logInOnThreeDevices(
+  stage: Stage,
+): Promise<Record<"phone" | "laptop" | "tablet", Login>> {
   stage.tell.chapter("Ada logs in on three devices");
   const phone = await logIn(stage, "ada", "phone");
   const laptop = await logIn(stage, "ada", "laptop");
@@ -101,16 +109,10 @@ async function validateInBothServices(stage: Stage, logins: readonly Login[]): P
   stage.tell.chapter("Both services validate, first by RPC, then from their own memory");
   const crowd = await stage.tell.wait(
     `${String(CROWD)} more users log in`,
-    Promise.all(
-      Array.from({ length: CROWD }, (_none, index) =>
-        stage.issuer.create({ subject: `user-${String(index)}` }),
-      ),
-    ),
-    (created) => `${String(created.length)} more users logged in`,
+    logInCrowd(stage),
+    (tokens) => `${String(tokens.length)} more users logged in`,
   );
-  const tokens = [...logins, ...crowd.map(({ token }) => ({ token: token.reveal() }))].map(
-    ({ token }) => token,
-  );
+  const tokens = [...logins.map(({ token }) => token), ...crowd];
   for (const service of stage.services) {
     const first = await service.ask("validateAll", { tokens, rounds: 1 });
     const again = await service.ask("validateAll", { tokens, rounds: HIT_ROUNDS });
@@ -125,10 +127,21 @@ async function validateInBothServices(stage: Stage, logins: readonly Login[]): P
   }
 }
 
+async function logInCrowd(stage: Stage): Promise<string[]> {
+  const tokens: string[] = [];
+  while (tokens.length < CROWD) {
+    const some = Array.from({ length: CROWD_AT_ONCE }, async (_none, index) => {
+      return await stage.issuer.create({ subject: `user-${String(tokens.length + index)}` });
+    });
+    tokens.push(...(await Promise.all(some)).map(({ token }) => token.reveal()));
+  }
+  return tokens;
+}
+
 async function revokeOne(stage: Stage, phone: Login): Promise<void> {
   stage.tell.chapter("The phone is stolen: its session is revoked");
   const tookMs = await revokeAndMeasure(stage, phone, () =>
-    stage.issuer.revoke({ sessionId: phone.sessionId, reason: "user-logout" }),
+    stage.issuer.revoke({ sessionId: phone.sessionId }, { reason: "user-logout" }),
   );
   stage.tell.fact(`revoke → both caches dropped it: ${tookMs.toFixed(1)} ms`);
   await expectEverywhere(stage, phone, "revoked");
@@ -140,8 +153,7 @@ async function logOutEverywhereButHere(
 ): Promise<void> {
   stage.tell.chapter("Ada logs out everywhere but on the laptop");
   const tookMs = await revokeAndMeasure(stage, there, () =>
-    stage.issuer.revokeSubject({
-      subject: "ada",
+    stage.issuer.revokeSubject("ada", {
       exceptSessionId: here.sessionId,
       reason: "user-logout",
     }),
@@ -163,7 +175,7 @@ async function cutTheStream(stage: Stage): Promise<void> {
   const tookMs = await stage.tell.wait(
     "revoked; waiting for the next Sync",
     revokeAndMeasure(stage, tablet, () =>
-      stage.issuer.revoke({ sessionId: tablet.sessionId, reason: "user-logout" }),
+      stage.issuer.revoke({ sessionId: tablet.sessionId }, { reason: "user-logout" }),
     ),
     (ms) => `revoke → both caches dropped it: ${ms.toFixed(0)} ms (bound ${String(boundMs)} ms)`,
   );
@@ -239,7 +251,9 @@ function seconds(ms: number): string {
 main().then(
   () => process.exit(0),
   (error: unknown) => {
-    process.stderr.write(`\nThe demo failed: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(
+      `\nThe demo failed: ${error instanceof Error ? error.message : String(error)}\n`,
+    );
     process.exit(1);
   },
 );

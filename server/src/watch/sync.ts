@@ -63,27 +63,21 @@ export async function answerSync(
   { hub, clock, maxStalenessMs }: SyncEnvironment,
   request: SyncRequest,
 ): Promise<SyncAnswer> {
-  const startedAtMs = clock.monotonicMs();
-  const budgetMs = maxStalenessMs / 6;
-  const heads = await hub.headsAfterNow(budgetMs);
-  if (heads.size === 0) {
+  const answers = await gather(
+    hub.tails.map(async (tail) => await answerPartition(tail, request)),
+    { clock, timeoutMs: maxStalenessMs / 6 },
+  );
+  if (answers.size === 0) {
     throw new StoreUnavailableError("Cannot answer a sync: no partition answers", "no");
   }
-  const answers = await gather(
-    [...heads].map(async ([partition, head]) => {
-      const tail = hub.tails[partition];
-      return tail === undefined ? undefined : await answerPartition(tail, { ...request, head });
-    }),
-    { clock, timeoutMs: Math.max(1, startedAtMs + budgetMs - clock.monotonicMs()) },
-  );
-  const known = [...answers.values()].filter((answer) => answer !== undefined);
-  return compose(known);
+  return compose([...answers.values()].filter((answer) => answer !== undefined));
 }
 
 async function answerPartition(
   tail: PartitionTail,
-  { position, filter, head }: SyncRequest & { readonly head: Revision },
+  { position, filter }: SyncRequest,
 ): Promise<PartitionAnswer | undefined> {
+  const head = await tail.headAfterNow();
   const from = position.get(tail.partition);
   if (from === undefined) {
     return { head, from: head, through: head, entries: [], reset: undefined };
@@ -93,7 +87,9 @@ async function answerPartition(
   }
   const caught = await readBacklog(tail, from);
   if (caught.reset !== undefined) {
-    const { at, reason } = caught.reset;
+    const { reason } = caught.reset;
+    // A read that is shared may have begun before this request arrived: its head proves nothing.
+    const at = laterRevision(head, caught.reset.at);
     return { head: at, from: at, through: at, entries: [], reset: reason };
   }
   const { ring } = tail;

@@ -130,6 +130,18 @@ export function describeRevokeDevice(fact: Fact): void {
       expect(new Set(targets).size).toBe(130);
     });
 
+    for (const [count, finished] of [
+      [99, true],
+      [100, true],
+      [101, false],
+    ] as const) {
+      fact(`of ${count} sessions is ${finished ? "" : "not "}done in one batch`, async (world) => {
+        await createMany(world, count, "phone");
+
+        expect((await batch(world, { deviceId: "phone" })).finished).toBe(finished);
+      });
+    }
+
     fact("spares what was created after its first batch", async (world) => {
       const before = await createMany(world, 150, "phone");
       const first = await batch(world, { deviceId: "phone" });

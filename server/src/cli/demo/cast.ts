@@ -33,7 +33,11 @@ const EXTENSION = extname(fileURLToPath(import.meta.url));
 export function startAuthority(port: number): Actor {
   const entry = new URL(`../../main${EXTENSION}`, import.meta.url);
   const child = fork(fileURLToPath(entry), [], {
-    env: { ...process.env, COATCHECK_LISTEN: `127.0.0.1:${String(port)}` },
+    env: {
+      ...process.env,
+      COATCHECK_LISTEN: `127.0.0.1:${String(port)}`,
+      COATCHECK_LOG_LEVEL: "warn",
+    },
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   return actor(child);

@@ -1,4 +1,4 @@
-import type { FreshnessState, Validation } from "@coatcheck/client";
+import type { Freshness, Validation } from "@coatcheck/client";
 
 /** What the storyteller asks a service, and what the service answers. */
 export interface ServiceCalls {
@@ -20,7 +20,7 @@ export interface ServiceCalls {
   };
   /** Resolves once the SDK is in one of these states. */
   awaitState: {
-    readonly ask: { readonly state: FreshnessState; readonly streaming?: boolean };
+    readonly ask: { readonly state: Freshness; readonly streaming?: boolean };
     readonly answer: { readonly atNs: string };
   };
 }

@@ -19,7 +19,13 @@ type Handlers = {
 };
 
 const [clientName = "service", target = "", watchTarget = ""] = process.argv.slice(2);
-const client = createSessionClient({ target, watchTarget, tenantId: "acme", clientName });
+const client = createSessionClient({
+  target,
+  watchTarget,
+  tenantId: "acme",
+  clientName,
+  credentials: "plaintext",
+});
 
 const handlers: Handlers = {
   validateAll: async ({ tokens, rounds }) => {
@@ -52,7 +58,7 @@ const handlers: Handlers = {
   awaitState: async ({ state, streaming }) => {
     await until(() => {
       const status = client.status();
-      return status.state === state && (streaming ?? status.streaming) === status.streaming;
+      return status.state === state && (streaming ?? status.isStreaming) === status.isStreaming;
     });
     return { atNs: String(process.hrtime.bigint()) };
   },
@@ -97,7 +103,10 @@ process.on("message", (message: CallMessage) => {
   );
 });
 process.on("disconnect", () => {
-  client.close().finally(() => process.exit(0)).catch(() => undefined);
+  client
+    .close()
+    .finally(() => process.exit(0))
+    .catch(() => undefined);
 });
 await client.ready();
 process.send?.({ id: 0 } satisfies AnswerMessage);

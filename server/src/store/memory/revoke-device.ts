@@ -28,7 +28,9 @@ export function revokeDevice(
   }
   const from = known?.progress ?? command.progress ?? begin(partition, nowMs);
   const index = partition.indexOf(keyDigest(command.tenantId, command.subject));
-  const entries = index?.after(from.after, DEVICE_BATCH) ?? [];
+  // One more than a batch, to know whether it is the last.
+  const found = index?.after(from.after, DEVICE_BATCH + 1) ?? [];
+  const entries = found.slice(0, DEVICE_BATCH);
   let { revision, revokedCount } = from;
   for (const { sessionId } of entries) {
     const record = partition.records.get(sessionId);
@@ -38,7 +40,7 @@ export function revokeDevice(
     }
   }
   const progress = { ...from, after: entries.at(-1) ?? from.after, revision, revokedCount };
-  const finished = entries.length < DEVICE_BATCH;
+  const finished = found.length <= DEVICE_BATCH;
   if (revokedCount > 0 || !finished) {
     partition.requests.remember(command.request, { kind: "device", progress, finished }, nowMs);
   }

@@ -301,6 +301,7 @@ function decodeTarget(fields: ReadonlyMap<string, string>): EventTarget {
     }
     case "all":
       return { kind: "all" };
+    case undefined:
     default:
       throw new TypeError(`Cannot read an event on ${JSON.stringify(on)}`);
   }

@@ -116,14 +116,13 @@ function createClient(
     noDelay: true,
   };
   if (target.kind === "cluster") {
-    const cluster: ClusterOptions = {
+    const cluster: Omit<ClusterOptions, "replyMapping" | "redisOptions"> = {
       scripts,
       lazyConnect: true,
       enableOfflineQueue: false,
       clusterRetryStrategy: reconnectDelayMs,
-      redisOptions: shared,
     };
-    return new Cluster([...target.hosts], cluster);
+    return new Cluster([...target.hosts], { ...cluster, redisOptions: shared });
   }
   const single: Omit<RedisOptions, "replyMapping"> = {
     ...shared,

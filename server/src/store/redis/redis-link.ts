@@ -3,7 +3,13 @@ import type { Revision } from "../../session/revision.js";
 import { StoreUnavailableError } from "../store-error.js";
 import type { KeySpace } from "./keys.js";
 import { isChangeOfPrimary, notReady, replyCode, toStoreError } from "./redis-error.js";
-import { callScript, type Reply, type ScriptCall, type ScriptClient, type ScriptName } from "./scripts.js";
+import {
+  callScript,
+  type Reply,
+  type ScriptCall,
+  type ScriptClient,
+  type ScriptName,
+} from "./scripts.js";
 
 /*
  * The connection as the store uses it: every script call passes here, and nowhere
@@ -84,9 +90,7 @@ export class RedisLink {
 
   /** Runs a script in a partition that is open, and opens it first where it is not. */
   async run(name: ScriptName, call: LinkCall): Promise<Reply> {
-    if (!this.isOpen(call.partition)) {
-      await this.#ensureOpen(call.partition);
-    }
+    await this.ready(call.partition);
     return await this.send(name, call);
   }
 
@@ -118,7 +122,11 @@ export class RedisLink {
     }
   }
 
-  async #ensureOpen(partition: number): Promise<void> {
+  /** Resolves once the partition is open, by one pull for all who wait. */
+  async ready(partition: number): Promise<void> {
+    if (this.isOpen(partition)) {
+      return;
+    }
     const pending = this.#opening.get(partition);
     if (pending !== undefined) {
       await pending;

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-import type { Cluster, Redis } from "ioredis";
+import { Cluster, type Redis } from "ioredis";
 
 // `src/store/redis` and `dist/store/redis` are the same depth, so one path finds
 // `server/lua` from both and the build never copies a script.
@@ -56,6 +56,22 @@ export function loadScript(name: ScriptName): string {
  */
 export function defineScripts(): Record<string, { lua: string }> {
   return Object.fromEntries(SCRIPT_NAMES.map((name) => [name, { lua: loadScript(name) }]));
+}
+
+/**
+ * Makes Redis know every script before the first call.
+ *
+ * The library sends a script's source with its first call on a connection and then
+ * takes it as known. But a call that Redis refuses (MISCONF, NOREPLICAS) leaves the
+ * script unknown, and of calls side by side all but one would answer NOSCRIPT and
+ * hide the refusal, to which there may be another way.
+ */
+export async function preloadScripts(client: ScriptClient): Promise<void> {
+  const nodes = client instanceof Cluster ? client.nodes("master") : [client];
+  const sources = SCRIPT_NAMES.map(loadScript);
+  await Promise.all(
+    nodes.flatMap((node) => sources.map(async (source) => await node.script("LOAD", source))),
+  );
 }
 
 type ScriptMethod = (...args: readonly (string | number | Buffer)[]) => Promise<Reply>;

@@ -117,7 +117,9 @@ describe("eventCodec", () => {
   });
 
   it("writes the other messages of the stream", () => {
-    const read = (bytes: Uint8Array) => WatchRevocationsResponse.decode(bytes).body;
+    function read(bytes: Uint8Array): WatchRevocationsResponse["body"] {
+      return WatchRevocationsResponse.decode(bytes).body;
+    }
 
     expect(
       read(eventCodec.opened({ position: [revision], deploymentId: "d", maxStalenessMs: 3000 })),

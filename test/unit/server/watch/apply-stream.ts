@@ -77,5 +77,7 @@ export class StrictReader {
 
 /** Negative where `a` is before `b`. */
 export function compare(a: Revision, b: Revision): number {
-  return Number(a.generation - b.generation) || Number(a.sequence - b.sequence);
+  const order =
+    a.generation === b.generation ? a.sequence - b.sequence : a.generation - b.generation;
+  return Number(order);
 }

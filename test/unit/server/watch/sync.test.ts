@@ -203,6 +203,31 @@ describe("answerSync", () => {
     expect((await answer).heads).toHaveLength(15);
   });
 
+  it("resets at a head read after it asked, though it shares an older read of the log (I4)", async () => {
+    const bench = await new WatchBench({ pullIntervalMs: 100_000 }).start();
+    bench.log.nudges = false;
+    bench.log.appendMany(0, 3);
+    const lost = bench.log.head(0);
+    bench.log.fork(0, 1);
+    const environment = { hub: bench.hub, clock: bench.clock, maxStalenessMs: MAX_STALENESS_MS };
+    const request = { position: new Map([[0, lost]]), filter: createTenantFilter([]) };
+    const first = answerSync(environment, request);
+    bench.log.held.add(0);
+    await bench.pass(20);
+    // The first one's read is under way and has seen the head; then this is committed.
+    const committed = bench.log.append(0);
+    bench.log.held.clear();
+    const second = answerSync(environment, request);
+    await bench.pass(20);
+
+    bench.log.releaseHeld();
+    await bench.pass(0);
+
+    expect(headOf(await second, 0)).toEqual(committed);
+    expect((await second).resets.get("history-forked")).toEqual([committed]);
+    expect(headOf(await first, 0)).not.toEqual(committed);
+  });
+
   it("leaves no timer behind", async () => {
     const bench = await new WatchBench().start();
 

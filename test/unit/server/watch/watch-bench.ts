@@ -6,7 +6,7 @@ import { resolveWatchOptions, type WatchOptions } from "#server/watch/watch-opti
 import type { WatchSink } from "#server/watch/watch-sink.js";
 import { WatcherRegistry } from "#server/watch/watcher-registry.js";
 import type { CloseCause } from "#server/watch/watcher-state.js";
-import { RevocationEvent, WatchRevocationsResponse } from "@coatcheck/proto";
+import { type RevocationEvent, WatchRevocationsResponse } from "@coatcheck/proto";
 
 import { ManualClock } from "../../../support/manual-clock.js";
 import { ScriptedLog } from "./scripted-log.js";

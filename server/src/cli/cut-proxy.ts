@@ -8,9 +8,7 @@
 // A stall is a slow path: after it a connection goes on without a gap. A blackhole is a dead
 // one: after it the peers no longer agree, so heal() resets every connection it touched.
 
-import { connect, createServer, type Server, type Socket } from "node:net";
-
-import { listeningPort } from "./free-port.js";
+import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 
 /** Which way bytes travel. */
 export type Direction = "client-to-server" | "server-to-client";
@@ -77,7 +75,7 @@ export class CutProxy {
   }
 
   get port(): number {
-    return listeningPort(this.#server.address());
+    return (this.#server.address() as AddressInfo).port;
   }
 
   /** Host and port, as a gRPC target takes them. */

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import { startCutProxy, type CutProxy } from "../../support/cut-proxy.js";
+import { startCutProxy, type CutProxy } from "#server/cli/cut-proxy.js";
 import { eventually } from "../../support/eventually.js";
 import { listeningPort } from "../../support/free-port.js";
 

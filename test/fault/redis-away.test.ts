@@ -1,0 +1,127 @@
+import { credentials } from "@grpc/grpc-js";
+import { HealthClient } from "../support/health.js";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+
+import type { SessionClient } from "@coatcheck/client";
+
+import { eventually } from "../support/eventually.js";
+import { startRedisServer, type RedisServer } from "../support/redis-server.js";
+import {
+  connectRaw,
+  freshNamespace,
+  startReplica,
+  statusOf,
+  type RawClient,
+  type Replica,
+} from "../support/replica.js";
+import { createService, say } from "../support/services.js";
+
+/*
+ * FAULTS rows 5 and 11, S-47: Redis goes away, by kill -9 and by freezing, and
+ * comes back. Nothing is restarted but Redis.
+ */
+
+const TEST_MS = 60_000;
+const DEADLINE_MS = 1_500;
+const READINESS_MS = 2_000;
+
+let redis: RedisServer;
+let replica: Replica;
+let raw: RawClient;
+let health: HealthClient;
+let service: SessionClient;
+
+beforeEach(async () => {
+  redis = await startRedisServer({ config: { appendonly: "yes", appendfsync: "always" } });
+  replica = await startReplica({ redisUrl: redis.url, namespace: freshNamespace() });
+  raw = connectRaw(replica.address);
+  health = new HealthClient(replica.address, credentials.createInsecure());
+  service = createService(replica.address);
+  await service.ready({ signal: AbortSignal.timeout(10_000) });
+}, TEST_MS);
+
+afterEach(async () => {
+  raw.close();
+  health.close();
+  await service.close();
+  await replica.child.kill();
+  redis.resume();
+  await redis.stop();
+});
+
+describe.each([
+  {
+    how: "killed with kill -9",
+    leave: async () => {
+      await redis.kill();
+    },
+    comeBack: async () => {
+      await redis.start();
+    },
+  },
+  {
+    how: "frozen with SIGSTOP",
+    leave: async () => {
+      redis.pause();
+      await Promise.resolve();
+    },
+    comeBack: async () => {
+      redis.resume();
+      await Promise.resolve();
+    },
+  },
+])("Redis $how", ({ leave, comeBack }) => {
+  it(
+    "fails calls with UNAVAILABLE within their deadline, is not ready but alive, and recovers",
+    async () => {
+      const created = await service.create({ subject: "ada" });
+      const token = created.token.reveal();
+      expect(await say(service, token)).toBe("valid");
+
+      await leave();
+      const leftAtMs = performance.now();
+      const statuses = await Promise.all(
+        Array.from({ length: 20 }, async () => await statusOf(raw.validate(token, DEADLINE_MS))),
+      );
+      await eventually(async () => (await health.check("")) === "NOT_SERVING", {
+        timeoutMs: READINESS_MS,
+      });
+      const notReadyAfterMs = performance.now() - leftAtMs;
+
+      expect(new Set(statuses)).toEqual(new Set(["UNAVAILABLE"]));
+      expect(notReadyAfterMs).toBeLessThan(READINESS_MS);
+      expect(await health.check("liveness")).toBe("SERVING");
+      // The lease lapses; from then on the SDK cannot tell, and says so.
+      await eventually(() => service.status().state === "jeopardy", { timeoutMs: 6_000 });
+      const lapsed = await service.validate(token);
+      expect(lapsed.kind).toBe("unavailable");
+
+      await comeBack();
+      await eventually(async () => (await health.check("")) === "SERVING", { timeoutMs: 15_000 });
+      expect((await raw.validate(token)).outcome).toBe(1);
+      await eventually(() => service.status().state === "fresh", { timeoutMs: 10_000 });
+      expect(await say(service, token)).toBe("valid");
+    },
+    TEST_MS,
+  );
+
+  it(
+    "starts without Redis: alive, not ready, and serves once Redis is there",
+    async () => {
+      await leave();
+      const late = await startReplica({ redisUrl: redis.url, namespace: freshNamespace() });
+      const lateHealth = new HealthClient(late.address, credentials.createInsecure());
+
+      expect(await lateHealth.check("liveness")).toBe("SERVING");
+      expect(await lateHealth.check("")).toBe("NOT_SERVING");
+      await comeBack();
+      await eventually(async () => (await lateHealth.check("")) === "SERVING", {
+        timeoutMs: 15_000,
+      });
+
+      lateHealth.close();
+      await late.child.kill();
+    },
+    TEST_MS,
+  );
+});

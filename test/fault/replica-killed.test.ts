@@ -1,0 +1,84 @@
+import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
+
+import type { SessionClient } from "@coatcheck/client";
+
+import { eventually } from "../support/eventually.js";
+import { connectRaw, freshNamespace, startReplica, type Replica } from "../support/replica.js";
+import { createService } from "../support/services.js";
+
+/*
+ * FAULTS rows 1 (kill -9 server with watchers) and B-14: two replicas behind one
+ * target, one killed under load.
+ */
+
+const SESSIONS = 40;
+const TEST_MS = 60_000;
+
+let replicas: Replica[];
+let issuer: SessionClient;
+let service: SessionClient;
+
+beforeEach(async () => {
+  const options = { redisUrl: inject("redisUrl"), namespace: freshNamespace() };
+  replicas = await Promise.all([startReplica(options), startReplica(options)]);
+  const target = `ipv4:${replicas.map(({ address }) => address).join(",")}`;
+  issuer = createService(target);
+  service = createService(target, { cacheEntriesMax: 0 });
+  await service.ready({ signal: AbortSignal.timeout(10_000) });
+}, TEST_MS);
+
+afterEach(async () => {
+  await Promise.all([issuer.close(), service.close()]);
+  await Promise.all(replicas.map(async ({ child }) => await child.kill()));
+});
+
+describe("two replicas behind one target", () => {
+  it(
+    "share the calls; kill -9 of one under load fails no validate and resets nothing",
+    async () => {
+      const created = await Promise.all(
+        Array.from(
+          { length: SESSIONS },
+          async (_none, index) => await issuer.create({ subject: `user-${String(index)}` }),
+        ),
+      );
+      const tokens = created.map(({ token }) => token.reveal());
+      const answered = { valid: 0, other: [] as string[] };
+      let stopping = false;
+      // No cache, so that each validate is a call to one of the two.
+      const load = Array.from({ length: 16 }, async (_none, worker) => {
+        for (let turn = worker; !stopping; turn += 1) {
+          const answer = await service.validate(tokens[turn % SESSIONS]);
+          if (answer.kind === "valid") answered.valid += 1;
+          else answered.other.push(JSON.stringify(answer));
+        }
+      });
+
+      await eventually(() => answered.valid > 500, { timeoutMs: 20_000 });
+      const shares = await Promise.all(
+        replicas.map(async ({ address }) => await validCount(address)),
+      );
+      const resetsBefore = service.status().counters.resets;
+      await replicas[0]?.child.kill("SIGKILL");
+      const afterKill = answered.valid;
+      await eventually(() => answered.valid > afterKill + 1_000, { timeoutMs: 20_000 });
+      await eventually(() => service.status().state === "fresh" && service.status().isStreaming);
+      stopping = true;
+      await Promise.all(load);
+
+      expect(Math.min(...shares)).toBeGreaterThan(100);
+      expect(answered.other).toEqual([]);
+      expect(service.status().counters.resets).toEqual(resetsBefore);
+    },
+    TEST_MS,
+  );
+});
+
+async function validCount(address: string): Promise<number> {
+  const client = connectRaw(address);
+  try {
+    return await client.validCount();
+  } finally {
+    client.close();
+  }
+}
