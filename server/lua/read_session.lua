@@ -10,5 +10,5 @@
 -- @include lib/session.lua
 
 local s = load_session(KEYS[2])
-require_head(s and add_cutoff_fields(s, {}) or {})
+require_head(s and cutoff_fields(s) or {})
 return s and pack_record(s, judge(s)) or false

@@ -20,7 +20,7 @@ local command = cjson.decode(ARGV[4])
 -- @include lib/revoke.lua
 
 local s = load_session(KEYS[2])
-require_head(s and add_cutoff_fields(s, {}) or {})
+require_head(s and cutoff_fields(s) or {})
 open_generation()
 local kind = s and standing(s, command.presented) or 'unknown'
 if kind == 'unknown' then

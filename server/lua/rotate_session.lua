@@ -38,7 +38,7 @@ local REUSE_TOLERANCE_MS = 30000
 local RETIRED_MAX = 4
 
 local s = load_session(KEYS[2])
-require_head(s and add_cutoff_fields(s, {}) or {})
+require_head(s and cutoff_fields(s) or {})
 open_generation()
 
 local function refuse(outcome, e, revision)

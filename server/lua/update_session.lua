@@ -26,7 +26,7 @@ local command = cjson.decode(ARGV[4])
 -- @include lib/request.lua
 
 local s = load_session(KEYS[2])
-require_head(s and add_cutoff_fields(s, {}) or {})
+require_head(s and cutoff_fields(s) or {})
 open_generation()
 local known = recall('update')
 if known and known.reused then

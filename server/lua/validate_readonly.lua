@@ -26,7 +26,7 @@ if not string.find(info, 'role:master', 1, true) or good < tonumber(ARGV[3]) the
   return redis.error_reply('NOTPRIMARY this Redis may not be the primary any more')
 end
 local s = load_session(KEYS[2])
-require_head(s and add_cutoff_fields(s, {}) or {})
+require_head(s and cutoff_fields(s) or {})
 if is_behind(ARGV[5]) then
   return header(BEHIND, 0)
 end

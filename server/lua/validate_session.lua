@@ -20,7 +20,7 @@
 -- @include lib/answer.lua
 
 local s = load_session(KEYS[2])
-require_head(s and add_cutoff_fields(s, {}) or {})
+require_head(s and cutoff_fields(s) or {})
 if is_behind(ARGV[5]) then
   return header(BEHIND, 0)
 end

@@ -5,6 +5,7 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 
 import { type Clock, systemClock } from "./base/clock.js";
 import { type Log, silentLog } from "./base/log.js";
+import { sleep } from "./base/sleep.js";
 import { isLoopback, type ListenAddress } from "./config.js";
 import {
   DRAIN_MS_MAX,
@@ -308,12 +309,13 @@ const STATUS_GRACE_MS = 10;
 /** Resolves when `work` does, or at the deadline. */
 async function within(deadlineMs: number, work: Promise<void>): Promise<void> {
   const leftMs = Math.max(0, deadlineMs - systemClock.monotonicMs());
-  await Promise.race([work, sleep(leftMs)]);
-}
-
-async function sleep(delayMs: number): Promise<void> {
-  await new Promise<void>((resolve) => {
-    systemClock.setTimer(delayMs, resolve);
+  await new Promise<void>((resolve, reject) => {
+    const timer = systemClock.setTimer(leftMs, resolve);
+    work
+      .finally(() => {
+        timer.cancel();
+      })
+      .then(resolve, reject);
   });
 }
 

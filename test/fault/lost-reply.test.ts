@@ -145,6 +145,7 @@ describe.each(MUTATIONS)("$name", ({ eventCount, prepare }) => {
     async () => {
       const send = await prepare();
       const before = await position();
+      await shaky.validate("warms the connection up");
       proxy.stall("server-to-client");
       const first = statusOf(send(shaky));
       // The attempt has been applied when its reply hangs in the proxy.

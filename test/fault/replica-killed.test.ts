@@ -54,9 +54,15 @@ describe("two replicas behind one target", () => {
         }
       });
 
-      await eventually(() => answered.valid > 500, { timeoutMs: 20_000 });
-      const shares = await Promise.all(
-        replicas.map(async ({ address }) => await validCount(address)),
+      // Both take their share before one of them goes.
+      await eventually(
+        async () => {
+          const shares = await Promise.all(
+            replicas.map(async ({ address }) => await validCount(address)),
+          );
+          return Math.min(...shares) > 300;
+        },
+        { timeoutMs: 20_000 },
       );
       const resetsBefore = service.status().counters.resets;
       await replicas[0]?.child.kill("SIGKILL");
@@ -66,7 +72,6 @@ describe("two replicas behind one target", () => {
       stopping = true;
       await Promise.all(load);
 
-      expect(Math.min(...shares)).toBeGreaterThan(100);
       expect(answered.other).toEqual([]);
       expect(service.status().counters.resets).toEqual(resetsBefore);
     },

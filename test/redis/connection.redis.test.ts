@@ -2,7 +2,6 @@
 
 import { inspect } from "node:util";
 
-import { ReplyError } from "ioredis";
 import { describe, expect, inject, it } from "vitest";
 
 import { parseRedisUrl } from "#server/store/redis/connection.js";
@@ -59,6 +58,11 @@ describe("a Redis URL", () => {
   });
 });
 
+/** As the library makes it. */
+function replyError(message: string): Error {
+  return Object.assign(new Error(message), { name: "ReplyError" });
+}
+
 describe("a failure of Redis", () => {
   it.each([
     ["MISCONF Redis is configured to save RDB snapshots", "no"],
@@ -71,7 +75,7 @@ describe("a failure of Redis", () => {
     ["ERR user_script:1: anything", "unknown"],
     ["WRONGTYPE Operation against a key", "unknown"],
   ])("%s applied: %s", (message, applied) => {
-    expect(toStoreError("try", new ReplyError(message))).toMatchObject({
+    expect(toStoreError("try", replyError(message))).toMatchObject({
       name: "StoreUnavailableError",
       applied,
     });
@@ -87,13 +91,13 @@ describe("a failure of Redis", () => {
   });
 
   it("at the memory limit is a full store", () => {
-    expect(toStoreError("try", new ReplyError("OOM allow-oom flag is not set"))).toBeInstanceOf(
+    expect(toStoreError("try", replyError("OOM allow-oom flag is not set"))).toBeInstanceOf(
       StoreFullError,
     );
   });
 
   it("has nothing of the command in what goes on", () => {
-    const error = Object.assign(new ReplyError("ERR of canary"), {
+    const error = Object.assign(replyError("ERR of canary"), {
       command: { name: "evalsha", args: ["canary"] },
     });
 

@@ -3,12 +3,12 @@
 import { Redis } from "ioredis";
 import { afterEach, describe, expect, it } from "vitest";
 
+import { startCutProxy, type CutProxy } from "#server/cli/cut-proxy.js";
 import type { Revision } from "#server/session/revision.js";
 import type { RedisStoreOptions } from "#server/store/redis/redis-store.js";
 import { StoreUnavailableError } from "#server/store/store-error.js";
 
 import { PARTITION, World } from "../contract/world.js";
-import { startCutProxy, type CutProxy } from "#server/cli/cut-proxy.js";
 import { eventually } from "../support/eventually.js";
 import { createRedisHarness, type RedisHarness } from "../support/redis-harness.js";
 import { startRedisServer, type RedisServer } from "../support/redis-server.js";

@@ -26,7 +26,6 @@ describe("npm start", () => {
     expect(child.stdout).toContain("MEMORY STORE: every session is gone when this process ends");
     expect(child.stdout).toContain(`${address} coatcheck.v1.SessionService/CreateSession`);
     expect(child.stdout).toContain(`target: "${address}"`);
-    // eslint-disable-next-line no-control-regex -- escape codes are what must not be there
     expect(child.stdout).not.toMatch(/\u001b\[/);
     const api = new SessionApi(address);
     expect((await api.create()).token).not.toBe("");

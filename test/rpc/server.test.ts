@@ -115,7 +115,7 @@ describe("drain", () => {
   });
 
   it("answers calls in flight before it stops, and takes no new connection after", async () => {
-    let release = (): void => undefined;
+    let release: () => void = () => undefined;
     const held = new Promise<void>((resolve) => {
       release = resolve;
     });
@@ -184,6 +184,8 @@ describe("reflection", () => {
 
     const reply = await reflect(address, { field: 4, text: "coatcheck.v1.UpdateSessionRequest" });
 
+    const healthFile = await reflect(address, { field: 4, text: "grpc.health.v1.Health" });
+    expect(healthFile.includes("StatusesEntry")).toBe(true);
     // The synthetic oneof is what "optional" is, and the first thing that goes missing.
     for (const part of ["_expected_version", "coatcheck/v1/revision.proto"]) {
       expect(reply.includes(part)).toBe(true);

@@ -736,8 +736,9 @@ describe("GetStats", () => {
 
     const after = await api.stats();
 
-    const count = (stats: typeof after, outcome: ValidationOutcome) =>
-      stats.outcomes.find((entry) => entry.outcome === outcome)?.count ?? 0n;
+    function count(stats: typeof after, outcome: ValidationOutcome) {
+      return stats.outcomes.find((entry) => entry.outcome === outcome)?.count ?? 0n;
+    }
     expect(count(after, ValidationOutcome.VALID) - count(before, ValidationOutcome.VALID)).toBe(2n);
     expect(
       count(after, ValidationOutcome.MALFORMED) - count(before, ValidationOutcome.MALFORMED),

@@ -143,15 +143,16 @@ describe("a token that is none", () => {
 
     expect(calls).toEqual([]);
     expect((await api.validate(token)).session?.sessionId).toBe(session?.sessionId);
-  });
+  }, 60_000);
 });
 
 describe("a request that is no message", () => {
   it("is refused in 2,000 random shapes; the server goes on", async () => {
     const raw = new Client(authority.address, credentials.createInsecure());
     const codes = new Set<number>();
-    for (let round = 0; round < 2000; round += 1) {
-      codes.add(await send(raw, randomBytes(round % 97)));
+    for (let round = 0; round < 40; round += 1) {
+      const sent = Array.from({ length: 50 }, (_, size) => send(raw, randomBytes(size + round)));
+      for (const code of await Promise.all(sent)) codes.add(code);
     }
     raw.close();
 
@@ -160,7 +161,7 @@ describe("a request that is no message", () => {
       expect([status.OK, status.INTERNAL, status.INVALID_ARGUMENT]).toContain(code);
     }
     expect((await api.create()).token).not.toBe("");
-  });
+  }, 60_000);
 
   it("is refused above 256 KiB (S-40)", async () => {
     const attributes = new Map([["k", "x".repeat(300 * 1024)]]);
@@ -189,7 +190,7 @@ describe("a call that nobody waits for", () => {
 
   it("does not go on to the write when it is cancelled during the read", async () => {
     const { session } = await api.create();
-    let release = (): void => undefined;
+    let release: () => void = () => undefined;
     const reading = new Promise<void>((resolve) => {
       release = resolve;
     });
@@ -205,9 +206,9 @@ describe("a call that nobody waits for", () => {
         requestId: "",
       };
       const call = api.client.updateSession(request, resolve);
-      void eventually(() => calls.includes("read")).then(() => {
+      eventually(() => calls.includes("read")).then(() => {
         call.cancel();
-      });
+      }, resolve);
     });
     await pending;
     // The server hears of the cancel a moment after the client.

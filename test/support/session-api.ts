@@ -165,7 +165,7 @@ export async function failure(call: Promise<unknown>): Promise<Failure> {
 export function readFailure(error: ServiceError): Failure {
   const [trailer] = error.metadata.get("grpc-status-details-bin");
   return {
-    code: status[error.code] ?? String(error.code),
+    code: status[error.code],
     ...readDetails(Status.decode(Buffer.isBuffer(trailer) ? trailer : Buffer.alloc(0))),
     message: error.details,
   };
@@ -173,10 +173,8 @@ export function readFailure(error: ServiceError): Failure {
 
 /** Reads the details of a google.rpc.Status. */
 export function readDetails(told: Status): Omit<Failure, "code"> {
-  const find = (type: string) =>
-    told.details.find(({ typeUrl }) => typeUrl === `type.googleapis.com/google.rpc.${type}`)?.value;
-  const info = ErrorInfo.decode(find("ErrorInfo") ?? Buffer.alloc(0));
-  const retry = find("RetryInfo");
+  const info = ErrorInfo.decode(detail(told, "ErrorInfo") ?? Buffer.alloc(0));
+  const retry = detail(told, "RetryInfo");
   const delay = retry === undefined ? undefined : RetryInfo.decode(retry).retryDelay;
   return {
     message: told.message,
@@ -188,14 +186,24 @@ export function readDetails(told: Status): Omit<Failure, "code"> {
   };
 }
 
-/** Calls one unary method. The deadline only keeps a broken server from hanging the suite. */
-export async function invoke<Request, Response>(
-  method: (
+/** A method of a generated client, in its longest form. */
+type UnaryMethod<Request, Response> = (
+  ...call: [
     request: Request,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Response) => void,
-  ) => ClientUnaryCall,
+  ]
+) => ClientUnaryCall;
+
+function detail(told: Status, type: string): Buffer | undefined {
+  const url = `type.googleapis.com/google.rpc.${type}`;
+  return told.details.find(({ typeUrl }) => typeUrl === url)?.value;
+}
+
+/** Calls one unary method. The deadline only keeps a broken server from hanging the suite. */
+export async function invoke<Request, Response>(
+  method: UnaryMethod<Request, Response>,
   request: Request,
   options: Partial<CallOptions> = {},
 ): Promise<Response> {

@@ -8,9 +8,9 @@ type Method = keyof SessionStore;
 /** What stands between the handlers and a real store: every call may be counted, delayed or failed. */
 export interface Intercept {
   /** Runs before the store; what it throws is what the handler sees, and the store is not asked. */
-  before?: (method: Method) => void | Promise<void>;
+  before?: ((method: Method) => void | Promise<void>) | undefined;
   /** Runs after the store answered: the effect has happened, and what it throws hides that. */
-  after?: (method: Method) => void | Promise<void>;
+  after?: ((method: Method) => void | Promise<void>) | undefined;
 }
 
 type CreateStore = NonNullable<AuthorityOptions["createStore"]>;

@@ -27,6 +27,14 @@ export interface SyncQuestion {
   readonly position: readonly Revision[];
 }
 
+/** A Sync's answer as it arrived. */
+export interface SyncReceipt {
+  /** The bound it grants here, in ms. */
+  readonly grantedMs: number;
+  /** When it arrived. It may say that a lease is worthless already, never that it is young. */
+  readonly now: Instant;
+}
+
 /** What a Sync did. */
 export interface SyncResult {
   readonly changes: Changes;
@@ -97,7 +105,8 @@ export class LogFollower {
   }
 
   /** Applies what a Sync returned, then renews the leases that its heads prove. */
-  applySync(question: SyncQuestion, reply: SyncReply, grantedMs: number): SyncResult {
+  applySync(question: SyncQuestion, reply: SyncReply, receipt: SyncReceipt): SyncResult {
+    const { grantedMs, now } = receipt;
     const changes = noChanges();
     for (const reset of reply.resets) this.#resetAll(reset, changes);
     this.#applyRanges(reply.ranges, reply.events, changes);
@@ -109,7 +118,7 @@ export class LogFollower {
       const proves = state.noteHead(head) && isNotBefore(head, question.position);
       if (proves && state.hasReached(head)) {
         this.#renew(state, { sentAt: question.sentAt, grantedMs });
-        renewed += 1;
+        if (ageMs(question.sentAt, now) <= grantedMs) renewed += 1;
       } else if (proves) {
         hasMore = true;
       }

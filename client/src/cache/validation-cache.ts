@@ -245,7 +245,8 @@ export class ValidationCache {
   /** Applies what a Sync returned. `now` is when it arrived, which renews nothing. */
   applySync(question: SyncQuestion, reply: SyncReply, now: Instant): SyncResult {
     this.#lastHeardAt = now;
-    return this.#log.applySync(question, reply, this.#grantedMs(reply.maxStalenessMs));
+    const grantedMs = this.#grantedMs(reply.maxStalenessMs);
+    return this.#log.applySync(question, reply, { grantedMs, now });
   }
 
   /** Records what one of this client's own calls did, before its promise resolves. */

@@ -15,7 +15,7 @@ export type ClientCredentials = "plaintext" | TlsCredentials;
 const KEEPALIVE_TIME_MS = 20_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
 const RECONNECT_BACKOFF_MIN_MS = 100;
-const RECONNECT_BACKOFF_MAX_MS = 2_000;
+const RECONNECT_BACKOFF_MAX_MS = 500;
 /** A page of 500 sessions with 8 KiB of attributes each, and room for the rest. */
 const RECEIVE_BYTES_MAX = 8 * 1024 * 1024;
 

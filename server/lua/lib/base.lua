@@ -41,7 +41,7 @@ end
 -- Reads the head and the cutoff fields named, in one call, and sets `now`, which
 -- never goes back: TIME follows the machine's clock, and that may be set back.
 local function load_head(fields)
-  local values = redis.call('HMGET', head_key, 'gen', 'seq', 'now', 'rid', 'lmax', 'cut:a', unpack(fields))
+  local values = redis.call('HMGET', head_key, 'gen', 'seq', 'now', 'rid', 'lmax', unpack(fields))
   local time = redis.call('TIME')
   now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(values[3] or 0))
   head = {
@@ -50,9 +50,8 @@ local function load_head(fields)
     rid = values[4],
     lmax = values[5] or '0',
   }
-  cutoffs['cut:a'] = values[6]
   for index = 1, #fields do
-    cutoffs[fields[index]] = values[index + 6]
+    cutoffs[fields[index]] = values[index + 5]
   end
 end
 

@@ -52,7 +52,7 @@ local function load_sessions(ids)
     end
     sessions[position] = s
     if s then
-      for _, field in ipairs(add_cutoff_fields(s, {})) do
+      for _, field in ipairs(cutoff_fields(s)) do
         fields[field] = true
       end
     end

@@ -41,16 +41,15 @@ local function load_session(key)
   }
 end
 
--- Adds the names of the head's fields that can cover the session, all but `cut:a`.
-local function add_cutoff_fields(s, fields)
-  local n = #fields
-  fields[n + 1] = 'cut:t:' .. s.tenant
-  fields[n + 2] = 'cut:c:' .. s.client
-  fields[n + 3] = 'before:t:' .. s.tenant
-  fields[n + 4] = 'before:c:' .. s.client
+-- The names of the head's fields that can cover the session.
+local function cutoff_fields(s)
+  local fields = {
+    'cut:a', 'cut:t:' .. s.tenant, 'cut:c:' .. s.client, 'before:t:' .. s.tenant, 'before:c:' .. s.client,
+  }
   if s.subject ~= '' then
-    fields[n + 5] = 'cut:s:' .. s.subject
+    fields[6] = 'cut:s:' .. s.subject
   end
+  s.fields = fields
   return fields
 end
 
@@ -58,12 +57,8 @@ end
 -- session that it ended says of its end. The tenant is for the count of clients.
 local CUTOFF = '^(%d+)-(%d+) (%S+) (%d+) (%S+) (%S+) (%S+) (.*)$'
 
--- Returns the earlier of the cutoff in `field` and `first`, if it covers the session.
-local function earlier_cutoff(s, field, first)
-  local value = cutoffs[field]
-  if not value then
-    return first
-  end
+-- The cutoff that `value` says, as an end, if it covers the session.
+local function covering(s, value)
   local gen, seq, instant, at, reason, entity, _, user = string.match(value, CUTOFF)
   gen, seq = tonumber(gen), tonumber(seq)
   local covers
@@ -72,23 +67,21 @@ local function earlier_cutoff(s, field, first)
   else
     covers = s.created < tonumber(instant)
   end
-  if not covers or (first and not is_before(gen, seq, first.gen, first.seq)) then
-    return first
-  end
-  return {
+  return covers and {
     outcome = 'revoked', reason = reason, at = tonumber(at), entity = entity, user = user,
     revision = text(gen) .. '-' .. text(seq), gen = gen, seq = seq,
   }
 end
 
-local function covering_cutoff(s)
-  local first = earlier_cutoff(s, 'cut:a', nil)
-  first = earlier_cutoff(s, 'cut:t:' .. s.tenant, first)
-  first = earlier_cutoff(s, 'cut:c:' .. s.client, first)
-  first = earlier_cutoff(s, 'before:t:' .. s.tenant, first)
-  first = earlier_cutoff(s, 'before:c:' .. s.client, first)
-  if s.subject ~= '' then
-    first = earlier_cutoff(s, 'cut:s:' .. s.subject, first)
+-- The first cutoff that ended the session.
+local function first_cutoff(s)
+  local first
+  for _, field in ipairs(s.fields) do
+    local value = cutoffs[field]
+    local e = value and covering(s, value)
+    if e and not (first and is_before(first.gen, first.seq, e.gen, e.seq)) then
+      first = e
+    end
   end
   return first
 end
@@ -112,7 +105,7 @@ local function judge(s)
   if s.state ~= 'A' then
     return written_end(s)
   end
-  local cutoff = covering_cutoff(s)
+  local cutoff = first_cutoff(s)
   if cutoff then
     return cutoff
   end

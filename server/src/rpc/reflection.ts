@@ -4,7 +4,8 @@ import { createRequire } from "node:module";
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 import type { Server } from "@grpc/grpc-js";
 import { ReflectionService } from "@grpc/reflection";
-import { service as healthService } from "grpc-health-check";
+
+import { HEALTH_DESCRIPTORS } from "./health-descriptor.js";
 
 /*
  * Reflection, for people with grpcurl. @grpc/reflection wants a package as
@@ -12,8 +13,7 @@ import { service as healthService } from "grpc-health-check";
  * proto3 `optional` and its file names, so that Go clients refuse it. All that is
  * read of the package are the encoded file descriptors, so it is given those of
  * the contract as `buf` wrote them, and nothing else. Health is in no contract of
- * ours; its descriptor comes from the library that serves it, so that
- * `grpcurl … grpc.health.v1.Health/Check` works.
+ * ours; its descriptor is added so that `grpcurl … grpc.health.v1.Health/Check` works.
  */
 
 const FILE_FIELD = 1;
@@ -24,14 +24,19 @@ export function addReflection(server: Server): void {
     files: {
       format: "Protocol Buffer 3 EnumDescriptorProto",
       type: {},
-      fileDescriptorProtos: [...contractFiles(), ...healthFiles()],
+      fileDescriptorProtos: [contractDescriptors(), HEALTH_DESCRIPTORS].flatMap(filesOf),
     },
   }).addToServer(server);
 }
 
-function contractFiles(): Buffer[] {
+function contractDescriptors(): Buffer {
   const path = createRequire(import.meta.url).resolve("@coatcheck/proto/descriptors.binpb");
-  const reader = new BinaryReader(readFileSync(path));
+  return readFileSync(path);
+}
+
+/** The files of a FileDescriptorSet, each still encoded. */
+function filesOf(descriptorSet: Buffer): Buffer[] {
+  const reader = new BinaryReader(descriptorSet);
   const files: Buffer[] = [];
   while (reader.pos < reader.len) {
     const [field, wireType] = reader.tag();
@@ -42,10 +47,4 @@ function contractFiles(): Buffer[] {
     }
   }
   return files;
-}
-
-function healthFiles(): Buffer[] {
-  return Object.values(healthService).flatMap(
-    ({ requestType }) => requestType.fileDescriptorProtos,
-  );
 }

@@ -30,11 +30,6 @@ export class FrameCache {
     }
     return made;
   }
-
-  /** Forgets what was made of a history that is gone. */
-  clear(): void {
-    this.#frames.clear();
-  }
 }
 
 function placeKey({ generation, sequence }: Revision): string {

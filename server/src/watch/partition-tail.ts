@@ -349,7 +349,6 @@ export class PartitionTail {
 
   #restart(ring: EventRing, at: Revision): void {
     this.#environment.counters.restarts += 1;
-    this.#frames.clear();
     this.#reader.clear();
     ring.restart(at);
     this.#published = at;

@@ -145,20 +145,27 @@ export function describeReap(fact: Fact): void {
       expect(await world.outcome(last)).toBe("valid");
     });
 
-    fact(
-      "lets a revocation of the subject reach a session that can be recovered",
-      async (world) => {
-        const policy = { idleTimeoutMs: 1_000, recoveryWindowMs: 3_600_000 };
-        const idle = await world.create({ policy });
-        await world.at(1_000);
-        await reap(world);
-        await world.create({ policy });
+    fact("keeps a session that can be recovered through a creation", async (world) => {
+      const policy = { idleTimeoutMs: 1_000, recoveryWindowMs: 3_600_000 };
+      const idle = await world.create({ policy });
+      await world.at(1_000);
+      await world.revoke(await world.create({ policy }));
 
-        await world.revokeSubject();
+      await world.revokeSubject();
 
-        expect(await world.outcome(idle)).toBe("revoked");
-      },
-    );
+      expect(await world.outcome(idle)).toBe("revoked");
+    });
+
+    fact("keeps a session that can be recovered through the reaper", async (world) => {
+      const policy = { idleTimeoutMs: 1_000, recoveryWindowMs: 3_600_000 };
+      const idle = await world.create({ policy });
+      await world.at(1_000);
+      expect(await reap(world)).toBe(1);
+
+      await world.revokeSubject();
+
+      expect(await world.outcome(idle)).toBe("revoked");
+    });
 
     fact("lets wider cutoffs hold for as long as a session can live", async (world) => {
       const session = await world.create({

@@ -158,6 +158,18 @@ export function describeRevokeDevice(fact: Fact): void {
       expect(await statesOf(world, [...later, sameInstant.sessionId])).toEqual(new Set(["active"]));
     });
 
+    fact("spares a later login where its first batch found nothing", async (world) => {
+      await createMany(world, 101, "laptop");
+      const first = await batch(world, { deviceId: "phone" });
+      await world.at(1_000);
+      const later = await createMany(world, 1, "phone");
+
+      await revokeAll(world, { deviceId: "phone", progress: first.progress });
+
+      expect(first).toMatchObject({ finished: false, progress: { revokedCount: 0 } });
+      expect(await statesOf(world, later)).toEqual(new Set(["active"]));
+    });
+
     fact("repeated goes on from where the first attempt got to", async (world) => {
       await createMany(world, 250, "phone");
       const attempt = { deviceId: "phone", request: request("device"), eventId: "theft" };

@@ -113,6 +113,22 @@ export function describeRevoke(fact: Fact): void {
       expect(await world.events()).toHaveLength(1);
     });
 
+    fact("of a session under several cutoffs names the first", async (world) => {
+      const session = await world.create();
+      const first = mustBe(
+        await world.revokeScope(
+          { kind: "tenant", tenantId: "acme", clientId: "", createdBeforeMs: undefined },
+          { cause: cause("security-policy") },
+        ),
+        "revoked",
+      );
+      await world.revokeSubject();
+      await world.revokeScope({ kind: "all" });
+
+      expect(await world.revoke(session)).toMatchObject({ revision: first.revision });
+      expect((await world.validate(session)).end?.reason).toBe("security-policy");
+    });
+
     fact("by 16 callers at once is one event", async (world) => {
       const session = await world.create();
 

@@ -28,6 +28,8 @@ export interface ServiceTargets {
 
 // The demo runs from the sources and from the build; its processes run from the same one.
 const EXTENSION = extname(fileURLToPath(import.meta.url));
+const EXEC_ARGV =
+  EXTENSION === ".ts" ? ["--conditions=@coatcheck/source", "--import=tsx"] : process.execArgv;
 
 /** Starts the authority on `port`. It takes its store from the environment, as `npm start` does. */
 export function startAuthority(port: number): Actor {
@@ -38,6 +40,7 @@ export function startAuthority(port: number): Actor {
       COATCHECK_LISTEN: `127.0.0.1:${String(port)}`,
       COATCHECK_LOG_LEVEL: "warn",
     },
+    execArgv: EXEC_ARGV,
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   return actor(child);
@@ -47,6 +50,7 @@ export function startAuthority(port: number): Actor {
 export async function startService(name: string, targets: ServiceTargets): Promise<Service> {
   const entry = new URL(`service${EXTENSION}`, import.meta.url);
   const child = fork(fileURLToPath(entry), [name, targets.target, targets.watchTarget], {
+    execArgv: EXEC_ARGV,
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const waiting = new Map<number, (message: AnswerMessage) => void>();

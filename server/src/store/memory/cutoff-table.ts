@@ -27,6 +27,11 @@ export class CutoffTable {
   readonly #cutoffs = new Map<string, Cutoff>();
   readonly #clientFields = new Map<string, Set<string>>();
 
+  /** How many cutoffs are in force. */
+  get size(): number {
+    return this.#cutoffs.size;
+  }
+
   /** The first cutoff that ended the session, or undefined where none covers it. */
   find(keys: CutoffKeys, session: IssuedSession): Cutoff | undefined {
     let first: Cutoff | undefined;

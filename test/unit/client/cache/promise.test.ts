@@ -447,16 +447,17 @@ describe("the log", () => {
     const cache = createCache();
     open(cache, rev(5));
     warm(cache, { reply: reply({ asOf: rev(5) }) });
-    push(
-      cache,
-      { fromExclusive: rev(5), through: rev(1, 2) },
-      revoked(rev(1, 2), {
-        target: { kind: "session", sessionId: "00bbbbbbbbbbbbbbbbbbbbbb" },
-      }),
-    );
+    const other = "00bbbbbbbbbbbbbbbbbbbbbb";
+    const event = revoked(rev(1, 2), { target: { kind: "session", sessionId: other } });
+    const ranges = [{ fromExclusive: rev(5), through: rev(1, 2) }];
+
+    const changes = cache.applyMessage({ kind: "batch", ranges, events: [event] }, at(0));
     sync(cache, rev(1, 2), at(1_000));
 
-    expect(cache.tombstoneCount).toBe(1);
+    expect(changes).toEqual({
+      events: [event],
+      resets: [{ partition: 0, cause: "new-generation" }],
+    });
     expect(hit(cache, at(L_MS))).toBe("hit");
     expect(hit(cache, at(L_MS + 1))).toBe("miss");
   });

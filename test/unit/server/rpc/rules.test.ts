@@ -1,7 +1,7 @@
+import type { InitiatingEntity, TouchSessionsRequest_Item } from "@coatcheck/proto";
 import {
   CreateSessionRequest,
   GetSessionRequest,
-  InitiatingEntity,
   ListSessionsRequest,
   RevocationReason,
   RevokeSessionRequest,
@@ -9,7 +9,6 @@ import {
   RotateSessionRequest,
   RotationTrigger,
   TouchSessionsRequest,
-  TouchSessionsRequest_Item,
   UpdateSessionRequest,
   ValidateSessionRequest,
 } from "@coatcheck/proto";
@@ -87,8 +86,9 @@ describe.each(SUBJECTS)("the rules of $name", ({ table, valid }) => {
       items: (size: number) => Array.from({ length: size }, () => "x"),
       value: (size: number) => size,
     };
-    const at = (size: number) =>
-      brokenField(table, withField(valid, field, values[limit.kind](size)));
+    function at(size: number) {
+      return brokenField(table, withField(valid, field, values[limit.kind](size)));
+    }
 
     expect(at(limit.max + 1)).toBe(field);
     expect(at(limit.max)).not.toBe(field);
@@ -132,7 +132,9 @@ describe("identifiers", () => {
 
 describe("request ids", () => {
   it("are at most 64 printable ASCII characters", () => {
-    const at = (requestId: string) => brokenRule(timed.create, createRequest({ requestId }))?.field;
+    function at(requestId: string) {
+      return brokenRule(timed.create, createRequest({ requestId }))?.field;
+    }
 
     expect(at("~".repeat(64))).toBeUndefined();
     expect(at("~".repeat(65))).toBe("request_id");
@@ -143,8 +145,9 @@ describe("request ids", () => {
 
 describe("enums", () => {
   it("refuse a number that the contract does not know (S-43)", () => {
-    const at = (fields: Partial<RevokeSessionRequest>) =>
-      brokenRule(REVOKE_RULES, { ...revokeRequest(), ...fields })?.field;
+    function at(fields: Partial<RevokeSessionRequest>) {
+      return brokenRule(REVOKE_RULES, { ...revokeRequest(), ...fields })?.field;
+    }
 
     expect(at({ reason: 10 as RevocationReason })).toBe("reason");
     expect(at({ reason: -1 as RevocationReason })).toBe("reason");
@@ -159,8 +162,9 @@ describe("enums", () => {
 });
 
 describe("instants and durations", () => {
-  const createdAt = (seconds: bigint, nanos = 0) =>
-    brokenRule(timed.create, createRequest({ authenticatedAt: { seconds, nanos } }))?.field;
+  function createdAt(seconds: bigint, nanos = 0) {
+    return brokenRule(timed.create, createRequest({ authenticatedAt: { seconds, nanos } }))?.field;
+  }
 
   it("allow authenticated_at no further ahead than clocks are skewed", () => {
     const latest = BigInt((NOW_MS + CLOCK_SKEW_MS) / 1000);
@@ -174,8 +178,9 @@ describe("instants and durations", () => {
   });
 
   it("allow no negative and no endless duration", () => {
-    const at = (seconds: bigint, nanos = 0) =>
-      brokenRule(TOUCH_ITEM_RULES, { ...touchItem(), idleFor: { seconds, nanos } })?.field;
+    function at(seconds: bigint, nanos = 0) {
+      return brokenRule(TOUCH_ITEM_RULES, { ...touchItem(), idleFor: { seconds, nanos } })?.field;
+    }
 
     expect(at(0n)).toBeUndefined();
     expect(at(315_576_000_000n)).toBeUndefined();
@@ -204,9 +209,10 @@ describe("secrets and digests", () => {
 });
 
 describe("revisions", () => {
-  const at = (minRevision: ValidateSessionRequest["minRevision"]) =>
-    brokenRule(VALIDATE_RULES, ValidateSessionRequest.create({ tenantId: "t", minRevision }))
+  function at(minRevision: ValidateSessionRequest["minRevision"]) {
+    return brokenRule(VALIDATE_RULES, ValidateSessionRequest.create({ tenantId: "t", minRevision }))
       ?.field;
+  }
 
   it("stay below 16 partitions and 2^53", () => {
     const top = 2n ** 53n - 1n;
@@ -237,10 +243,12 @@ describe("attributes", () => {
   });
 
   it("are at most 64, under keys of 1 to 128 bytes", () => {
-    const many = (count: number) =>
-      new Map(Array.from({ length: count }, (_, index) => [`k${index}`, ""]));
-    const at = (attributes: Map<string, string>) =>
-      brokenRule(timed.create, createRequest({ attributes }))?.field;
+    function many(count: number) {
+      return new Map(Array.from({ length: count }, (_, index) => [`k${index}`, ""]));
+    }
+    function at(attributes: Map<string, string>) {
+      return brokenRule(timed.create, createRequest({ attributes }))?.field;
+    }
 
     expect(at(many(64))).toBeUndefined();
     expect(at(many(65))).toBe("attributes");

@@ -109,8 +109,17 @@ describe("a refusal", () => {
       initiatingEntity: "admin",
       reasonUser: "x",
     } as const;
+    const revision = { partition: 1, generation: 2, sequence: 3 };
     const bytes = encodeValidateReply(
-      { ...fc.sample(reply, 1)[0]!, outcome: "revoked", end },
+      {
+        asOf: revision,
+        record: sample(),
+        authenticatedAtMs: NOW_MS,
+        graceLeftMs: 1,
+        bindingWarnings: [],
+        outcome: "revoked",
+        end,
+      },
       { maxStalenessMs: 3000, cacheable: true },
     );
 
@@ -135,8 +144,8 @@ describe("a refusal", () => {
 });
 
 describe("valid_for", () => {
-  const at = (fields: Partial<SessionRecord>, graceLeftMs?: number) =>
-    validForMs(
+  function at(fields: Partial<SessionRecord>, graceLeftMs?: number): number {
+    return validForMs(
       {
         ...sample(),
         nowMs: 1000,
@@ -147,6 +156,7 @@ describe("valid_for", () => {
       },
       graceLeftMs,
     );
+  }
 
   it("is the least of idle, absolute and grace, and never negative", () => {
     expect(at({})).toBe(500);

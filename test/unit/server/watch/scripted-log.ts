@@ -52,13 +52,13 @@ export class ScriptedLog implements RevocationLog {
     this.pulls.push({ partition, from });
     // Read when the pull starts: an answer that is held back is an old answer.
     const result = this.#log(partition).pull(from, limit);
-    if (this.broken.has(partition)) {
-      throw new StoreUnavailableError("scripted", "no");
-    }
     if (this.held.has(partition)) {
       await new Promise<void>((release) => {
         this.#waiting.push({ partition, release });
       });
+    }
+    if (this.broken.has(partition)) {
+      throw new StoreUnavailableError("scripted", "no");
     }
     return result;
   }

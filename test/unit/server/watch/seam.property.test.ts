@@ -157,7 +157,7 @@ describe("the seam of Opened, backlog and live", () => {
       ),
       { numRuns: 150, examples: [[SPUN_ONCE]] },
     );
-  });
+  }, 30_000);
 
   it("has no silent gap where history forks and the log is trimmed (I6)", async () => {
     await fc.assert(
@@ -187,7 +187,7 @@ describe("the seam of Opened, backlog and live", () => {
       ),
       { numRuns: 150 },
     );
-  });
+  }, 30_000);
 
   it("begins every partition in the generation the log begins with", async () => {
     const { bench } = await play([{ kind: "pass", ms: 1 }], new ScriptedLog());
