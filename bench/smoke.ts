@@ -3,11 +3,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { credentials } from "@grpc/grpc-js";
+import type { GetStatsResponse } from "@coatcheck/proto";
 import {
   AdminServiceClient,
   CreateSessionRequest,
   GetStatsRequest,
-  GetStatsResponse,
   SessionServiceClient,
   SessionServiceService,
   ValidateSessionRequest,
@@ -117,7 +117,7 @@ async function start(options: {
 /** Distinct subjects, so distinct tokens, spread over all partitions. */
 async function seed(sessions: SessionServiceClient): Promise<Token[]> {
   const tokens: Token[] = [];
-  const create = async (index: number): Promise<void> => {
+  async function create(index: number): Promise<void> {
     const request = CreateSessionRequest.create({
       tenantId: TENANT,
       subject: `subject-${String(index)}`,
@@ -132,10 +132,14 @@ async function seed(sessions: SessionServiceClient): Promise<Token[]> {
       });
     });
     tokens.push({ tenantId: TENANT, token });
-  };
+  }
   for (let at = 0; at < SESSIONS; at += SEED_CONCURRENCY) {
     const some = Array.from({ length: Math.min(SEED_CONCURRENCY, SESSIONS - at) });
-    await Promise.all(some.map(async (_none, offset) => create(at + offset)));
+    await Promise.all(
+      some.map(async (_none, offset) => {
+        await create(at + offset);
+      }),
+    );
   }
   return tokens;
 }
@@ -224,7 +228,7 @@ function print(line: string): void {
 }
 
 async function end(children: readonly Child[], redis: RedisServer | undefined): Promise<void> {
-  await Promise.all(children.map(async (child) => child.kill("SIGTERM")));
+  await Promise.all(children.map(async (child) => await child.kill("SIGTERM")));
   await redis?.stop();
 }
 

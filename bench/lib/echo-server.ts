@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-import { Server, ServerCredentials, type handleUnaryCall } from "@grpc/grpc-js";
+import { Server, ServerCredentials, type sendUnaryData, type ServerUnaryCall } from "@grpc/grpc-js";
 
 /*
  * The baseline: grpc-js with nothing behind it. It answers every ValidateSession
@@ -9,11 +9,14 @@ import { Server, ServerCredentials, type handleUnaryCall } from "@grpc/grpc-js";
  */
 const [replyFile = ""] = process.argv.slice(2);
 const reply = readFileSync(replyFile);
-const passThrough = (bytes: Buffer): Buffer => bytes;
 
-const answer: handleUnaryCall<Buffer, Buffer> = (_call, callback) => {
+function passThrough(bytes: Buffer): Buffer {
+  return bytes;
+}
+
+function answer(_call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>): void {
   callback(null, reply);
-};
+}
 
 const server = new Server();
 server.addService(

@@ -55,9 +55,10 @@ export async function ghz(options: GhzRun): Promise<GhzReport> {
     { maxBuffer: 1 << 28 },
   );
   const json = JSON.parse(stdout) as GhzJson;
-  const percentile = (wanted: number): number =>
-    (json.latencyDistribution?.find((entry) => entry.percentage === wanted)?.latency ??
-      Number.NaN) / 1e6;
+  function percentile(wanted: number): number {
+    const found = json.latencyDistribution?.find(({ percentage }) => percentage === wanted);
+    return (found?.latency ?? Number.NaN) / 1e6;
+  }
   return {
     count: json.count,
     rps: json.rps,

@@ -112,6 +112,11 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
   });
 }
 
+/** This process's environment with some of it replaced, for a process that it starts. */
+export function environmentWith(overrides: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return { ...process.env, ...overrides };
+}
+
 /** Whether only this machine can reach a host. */
 export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host);

@@ -1,32 +1,18 @@
 import { randomBytes } from "node:crypto";
 
 import {
-  CreateSessionRequest,
-  ListSessionsRequest,
   RevocationReason,
-  RevokeSessionRequest,
-  RotateSessionRequest,
   RotationTrigger,
-  SyncRevocationsRequest,
-  UpdateSessionRequest,
-  type CreateSessionResponse,
   type RevocationEvent,
   type Revision,
   type SyncRevocationsResponse,
 } from "@coatcheck/proto";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 
-import { unary } from "../support/call.js";
 import { startCutProxy, type CutProxy } from "#server/cli/cut-proxy.js";
 import { eventually } from "../support/eventually.js";
-import {
-  connectRaw,
-  freshNamespace,
-  startReplica,
-  statusOf,
-  type RawClient,
-  type Replica,
-} from "../support/replica.js";
+import { freshNamespace, startReplica, type Replica } from "../support/replica.js";
+import { failure, SessionApi } from "../support/session-api.js";
 
 /*
  * FAULTS row 13, R5, I-06: a connection dies in the middle of a mutation, and the
@@ -39,15 +25,15 @@ const TEST_MS = 60_000;
 let replica: Replica;
 let proxy: CutProxy;
 /** Through the proxy: the attempt that gets into trouble. */
-let shaky: RawClient;
+let shaky: SessionApi;
 /** Straight to the replica: the retry. */
-let steady: RawClient;
+let steady: SessionApi;
 
 beforeEach(async () => {
   replica = await startReplica({ redisUrl: inject("redisUrl"), namespace: freshNamespace() });
   proxy = await startCutProxy({ targetPort: replica.port });
-  shaky = connectRaw(proxy.address);
-  steady = connectRaw(replica.address);
+  shaky = new SessionApi(proxy.address);
+  steady = new SessionApi(replica.address);
 }, TEST_MS);
 
 afterEach(async () => {
@@ -57,12 +43,14 @@ afterEach(async () => {
   await replica.child.kill();
 });
 
-/** A mutation with its request id, to be sent through any client. */
+/** Sends a mutation; resolves with what identifies its effect. */
+type Send = (api: SessionApi) => Promise<string>;
+
+/** A mutation with its request id, to be sent through any connection. */
 interface Mutation {
   readonly name: string;
   readonly eventCount: number;
-  /** Sends it; resolves with what identifies its effect. */
-  prepare(): Promise<(client: RawClient) => Promise<string>>;
+  readonly prepare: () => Promise<Send>;
 }
 
 const MUTATIONS: readonly Mutation[] = [
@@ -70,70 +58,53 @@ const MUTATIONS: readonly Mutation[] = [
     name: "CreateSession",
     eventCount: 0,
     prepare: async () => {
-      await Promise.resolve();
-      const request = newSession("lost", "create-once");
-      return async (client) => (await create(client, request)).token;
+      const request = { subject: "lost", requestId: "once", retrySecret: randomBytes(32) };
+      return await Promise.resolve(async (api) => (await api.create(request)).token);
     },
   },
   {
     name: "RotateSession",
     eventCount: 1,
     prepare: async () => {
-      const { token } = await create(steady, newSession("lost"));
-      const request = RotateSessionRequest.create({
-        token,
-        trigger: RotationTrigger.LOGIN,
-        requestId: "rotate-once",
-      });
-      return async (client) =>
-        (await unary(client.sessions.rotateSession.bind(client.sessions), request)).token;
+      const { token } = await steady.create({ subject: "lost" });
+      const request = { token, trigger: RotationTrigger.LOGIN, requestId: "once" };
+      return async (api) => (await api.rotate(request)).token;
     },
   },
   {
     name: "RotateSession that binds a subject",
     eventCount: 1,
     prepare: async () => {
-      const { token } = await create(steady, newSession(""));
-      const request = RotateSessionRequest.create({
-        token,
-        trigger: RotationTrigger.LOGIN,
-        bindSubject: "lost",
-        requestId: "bind-once",
-      });
-      return async (client) =>
-        (await unary(client.sessions.rotateSession.bind(client.sessions), request)).token;
+      const { token } = await steady.create({ subject: "" });
+      const trigger = RotationTrigger.LOGIN;
+      const request = { token, trigger, bindSubject: "lost", requestId: "once" };
+      return async (api) => (await api.rotate(request)).token;
     },
   },
   {
     name: "UpdateSession",
     eventCount: 1,
     prepare: async () => {
-      const { session } = await create(steady, newSession("lost"));
-      const request = UpdateSessionRequest.create({
+      const { session } = await steady.create({ subject: "lost" });
+      const request = {
         sessionId: session?.sessionId ?? "",
         set: new Map([["theme", "dark"]]),
         invalidateCaches: true,
-        requestId: "update-once",
-      });
-      return async (client) => {
-        const reply = await unary(client.sessions.updateSession.bind(client.sessions), request);
-        return place(reply.revision);
+        requestId: "once",
       };
+      return async (api) => place((await api.update(request)).revision);
     },
   },
   {
     name: "RevokeSession",
     eventCount: 1,
     prepare: async () => {
-      const { session } = await create(steady, newSession("lost"));
-      const request = RevokeSessionRequest.create({
-        target: { $case: "sessionId", value: session?.sessionId ?? "" },
-        reason: RevocationReason.USER_LOGOUT,
-        requestId: "revoke-once",
-      });
-      return async (client) => {
-        const reply = await unary(client.sessions.revokeSession.bind(client.sessions), request);
-        return `${String(reply.alreadyRevoked)} ${place(reply.revision)}`;
+      const { session } = await steady.create({ subject: "lost" });
+      const target = { $case: "sessionId" as const, value: session?.sessionId ?? "" };
+      const request = { target, reason: RevocationReason.USER_LOGOUT, requestId: "once" };
+      return async (api) => {
+        const { alreadyRevoked, revision } = await api.revoke(request);
+        return `${String(alreadyRevoked)} ${place(revision)}`;
       };
     },
   },
@@ -144,10 +115,10 @@ describe.each(MUTATIONS)("$name", ({ eventCount, prepare }) => {
     "has one effect and one result when the reply is lost and the call repeated",
     async () => {
       const send = await prepare();
-      const before = await position();
+      const before = await steady.sync();
       await shaky.validate("warms the connection up");
       proxy.stall("server-to-client");
-      const first = statusOf(send(shaky));
+      const first = failure(send(shaky));
       // The attempt has been applied when its reply hangs in the proxy.
       await eventually(async () => await hasBeenApplied(before, eventCount));
       proxy.resetAll();
@@ -155,7 +126,7 @@ describe.each(MUTATIONS)("$name", ({ eventCount, prepare }) => {
       const retried = await send(steady);
       const again = await send(steady);
 
-      expect(await first).toBe("UNAVAILABLE");
+      expect(await first).toMatchObject({ code: "UNAVAILABLE" });
       expect(again).toBe(retried);
       expect(await eventsSince(before)).toHaveLength(eventCount);
       expect(await liveSessions("lost")).toBeLessThanOrEqual(1);
@@ -167,7 +138,7 @@ describe.each(MUTATIONS)("$name", ({ eventCount, prepare }) => {
     "has one effect and one result when the first attempt arrives after the retry",
     async () => {
       const send = await prepare();
-      const before = await position();
+      const before = await steady.sync();
       await shaky.validate("warms the connection up");
       proxy.stall("client-to-server");
       const first = send(shaky);
@@ -183,22 +154,6 @@ describe.each(MUTATIONS)("$name", ({ eventCount, prepare }) => {
   );
 });
 
-function newSession(subject: string, requestId = ""): CreateSessionRequest {
-  return CreateSessionRequest.create({
-    tenantId: "acme",
-    subject,
-    requestId,
-    retrySecret: requestId === "" ? Buffer.alloc(0) : randomBytes(32),
-  });
-}
-
-async function create(
-  client: RawClient,
-  request: CreateSessionRequest,
-): Promise<CreateSessionResponse> {
-  return await unary(client.sessions.createSession.bind(client.sessions), request);
-}
-
 async function hasBeenApplied(
   before: SyncRevocationsResponse,
   eventCount: number,
@@ -208,24 +163,13 @@ async function hasBeenApplied(
     : (await eventsSince(before)).length >= eventCount;
 }
 
-async function position(): Promise<SyncRevocationsResponse> {
-  return await sync({});
-}
-
 async function eventsSince(before: SyncRevocationsResponse): Promise<RevocationEvent[]> {
   const { heads, deploymentId } = before;
-  return (await sync({ position: heads, deploymentId })).events;
-}
-
-async function sync(fields: Partial<SyncRevocationsRequest>): Promise<SyncRevocationsResponse> {
-  const request = SyncRevocationsRequest.create({ clientName: "test", ...fields });
-  return await unary(steady.revocations.syncRevocations.bind(steady.revocations), request);
+  return (await steady.sync({ position: heads, deploymentId })).events;
 }
 
 async function liveSessions(subject: string): Promise<number> {
-  const request = ListSessionsRequest.create({ tenantId: "acme", subject });
-  const reply = await unary(steady.sessions.listSessions.bind(steady.sessions), request);
-  return reply.sessions.length;
+  return (await steady.list({ subject })).sessions.length;
 }
 
 function place(revision: Revision | undefined): string {

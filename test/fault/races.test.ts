@@ -1,17 +1,14 @@
 import {
-  CreateSessionRequest,
-  ListSessionsRequest,
   RevocationReason,
-  RotateSessionRequest,
   RotationTrigger,
-  SyncRevocationsRequest,
   ValidationOutcome,
   type CreateSessionResponse,
+  type RotateSessionResponse,
 } from "@coatcheck/proto";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 
-import { unary } from "../support/call.js";
-import { connectRaw, freshNamespace, startReplica, type RawClient } from "../support/replica.js";
+import { freshNamespace, startReplica } from "../support/replica.js";
+import { SessionApi } from "../support/session-api.js";
 import type { Child } from "../support/child.js";
 
 /*
@@ -23,17 +20,17 @@ const AT_ONCE = 64;
 const TEST_MS = 60_000;
 
 let children: Child[];
-let clients: RawClient[];
+let apis: SessionApi[];
 
 beforeEach(async () => {
   const options = { redisUrl: inject("redisUrl"), namespace: freshNamespace() };
   const replicas = await Promise.all([startReplica(options), startReplica(options)]);
   children = replicas.map(({ child }) => child);
-  clients = replicas.map(({ address }) => connectRaw(address));
+  apis = replicas.map(({ address }) => new SessionApi(address));
 }, TEST_MS);
 
 afterEach(async () => {
-  for (const client of clients) client.close();
+  for (const api of apis) api.close();
   await Promise.all(children.map(async (child) => await child.kill()));
 });
 
@@ -41,14 +38,11 @@ describe("races through two replicas", () => {
   it(
     `${String(AT_ONCE)} creates at limit 3 leave 3 live and evict ${String(AT_ONCE - 3)}, each once`,
     async () => {
-      const { heads, deploymentId } = await sync({});
+      const { heads, deploymentId } = await one().sync();
 
       const created = await Promise.all(Array.from({ length: AT_ONCE }, (_none, at) => create(at)));
-      const listed = await unary(
-        one().sessions.listSessions.bind(one().sessions),
-        ListSessionsRequest.create({ tenantId: "acme", subject: "ada" }),
-      );
-      const { events } = await sync({ position: heads, deploymentId });
+      const listed = await one().list({ subject: "ada" });
+      const { events } = await one().sync({ position: heads, deploymentId });
 
       const ids = created.map(({ session }) => session?.sessionId ?? "");
       const evicted = events.map(({ target }) =>
@@ -101,32 +95,20 @@ describe("races through two replicas", () => {
   );
 });
 
-function one(at = 0): RawClient {
-  const client = clients[at % clients.length];
-  if (client === undefined) throw new Error("There is no replica");
-  return client;
+function one(at = 0): SessionApi {
+  const api = apis[at % apis.length];
+  if (api === undefined) throw new Error("There is no replica");
+  return api;
 }
 
 async function create(at: number): Promise<CreateSessionResponse> {
-  const { sessions } = one(at);
-  return await unary(
-    sessions.createSession.bind(sessions),
-    CreateSessionRequest.create({ tenantId: "acme", subject: "ada" }),
-  );
+  return await one(at).create({ subject: "ada" });
 }
 
-async function rotate(token: string, trigger: RotationTrigger, at: number) {
-  const { sessions } = one(at);
-  return await unary(
-    sessions.rotateSession.bind(sessions),
-    RotateSessionRequest.create({ token, trigger }),
-  );
-}
-
-async function sync(fields: Partial<SyncRevocationsRequest>) {
-  const { revocations } = one();
-  return await unary(
-    revocations.syncRevocations.bind(revocations),
-    SyncRevocationsRequest.create({ clientName: "test", ...fields }),
-  );
+async function rotate(
+  token: string,
+  trigger: RotationTrigger,
+  at: number,
+): Promise<RotateSessionResponse> {
+  return await one(at).rotate({ token, trigger });
 }

@@ -1,3 +1,4 @@
+import { ValidationOutcome } from "@coatcheck/proto";
 import { credentials } from "@grpc/grpc-js";
 import { HealthClient } from "../support/health.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -6,14 +7,8 @@ import type { SessionClient } from "@coatcheck/client";
 
 import { eventually } from "../support/eventually.js";
 import { startRedisServer, type RedisServer } from "../support/redis-server.js";
-import {
-  connectRaw,
-  freshNamespace,
-  startReplica,
-  statusOf,
-  type RawClient,
-  type Replica,
-} from "../support/replica.js";
+import { freshNamespace, startReplica, type Replica } from "../support/replica.js";
+import { failure, SessionApi } from "../support/session-api.js";
 import { createService, say } from "../support/services.js";
 
 /*
@@ -27,21 +22,21 @@ const READINESS_MS = 2_000;
 
 let redis: RedisServer;
 let replica: Replica;
-let raw: RawClient;
+let api: SessionApi;
 let health: HealthClient;
 let service: SessionClient;
 
 beforeEach(async () => {
   redis = await startRedisServer({ config: { appendonly: "yes", appendfsync: "always" } });
   replica = await startReplica({ redisUrl: redis.url, namespace: freshNamespace() });
-  raw = connectRaw(replica.address);
+  api = new SessionApi(replica.address);
   health = new HealthClient(replica.address, credentials.createInsecure());
   service = createService(replica.address);
   await service.ready({ signal: AbortSignal.timeout(10_000) });
 }, TEST_MS);
 
 afterEach(async () => {
-  raw.close();
+  api.close();
   health.close();
   await service.close();
   await replica.child.kill();
@@ -81,14 +76,16 @@ describe.each([
       await leave();
       const leftAtMs = performance.now();
       const statuses = await Promise.all(
-        Array.from({ length: 20 }, async () => await statusOf(raw.validate(token, DEADLINE_MS))),
+        Array.from({ length: 20 }, async () => {
+          return await failure(api.validate(token, {}, { deadline: Date.now() + DEADLINE_MS }));
+        }),
       );
       await eventually(async () => (await health.check("")) === "NOT_SERVING", {
         timeoutMs: READINESS_MS,
       });
       const notReadyAfterMs = performance.now() - leftAtMs;
 
-      expect(new Set(statuses)).toEqual(new Set(["UNAVAILABLE"]));
+      expect(new Set(statuses.map(({ code }) => code))).toEqual(new Set(["UNAVAILABLE"]));
       expect(notReadyAfterMs).toBeLessThan(READINESS_MS);
       expect(await health.check("liveness")).toBe("SERVING");
       // The lease lapses; from then on the SDK cannot tell, and says so.
@@ -104,7 +101,7 @@ describe.each([
 
       await comeBack();
       await eventually(async () => (await health.check("")) === "SERVING", { timeoutMs: 15_000 });
-      expect((await raw.validate(token)).outcome).toBe(1);
+      expect((await api.validate(token)).outcome).toBe(ValidationOutcome.VALID);
       await eventually(() => service.status().state === "fresh", { timeoutMs: 10_000 });
       expect(await say(service, token)).toBe("valid");
     },

@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import type { SessionClient } from "@coatcheck/client";
 
 import { eventually } from "../support/eventually.js";
-import { connectRaw, freshNamespace, startReplica, type Replica } from "../support/replica.js";
+import { freshNamespace, startReplica, type Replica } from "../support/replica.js";
+import { SessionApi } from "../support/session-api.js";
 import { createService } from "../support/services.js";
 
 /*
@@ -80,10 +81,10 @@ describe("two replicas behind one target", () => {
 });
 
 async function validCount(address: string): Promise<number> {
-  const client = connectRaw(address);
+  const api = new SessionApi(address);
   try {
-    return await client.validCount();
+    return await api.validCount();
   } finally {
-    client.close();
+    api.close();
   }
 }

@@ -4,6 +4,7 @@ import type { SessionClient } from "@coatcheck/client";
 
 import { startCutProxy, type CutProxy } from "#server/cli/cut-proxy.js";
 import { startService, type Service } from "#server/cli/demo/cast.js";
+import type { Seen } from "#server/cli/demo/messages.js";
 import { createAuthority, type Authority } from "#server/server.js";
 
 import { eventually } from "../support/eventually.js";
@@ -141,7 +142,9 @@ describe("a service process", () => {
     "that was stopped (SIGSTOP) past L accepts nothing from memory when it goes on (row 3)",
     async () => {
       const { token, session } = await issuer.create({ subject: "ada" });
-      const ask = async () => await service.ask("validate", { token: token.reveal() });
+      async function ask(): Promise<Seen> {
+        return await service.ask("validate", { token: token.reveal() });
+      }
       await eventually(async () => (await ask()).source === "cache");
       // The answer must come from memory or not at all: nobody is there to be asked.
       calls.stall("both");

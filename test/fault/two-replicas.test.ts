@@ -31,8 +31,8 @@ describe.each([
 
   beforeEach(async () => {
     const namespace = freshNamespace();
-    const start = async (): Promise<Authority> =>
-      await createAuthority({
+    async function start(): Promise<Authority> {
+      return await createAuthority({
         maxStalenessMs: L_MS,
         createStore: (options) =>
           createRedisStore({
@@ -43,6 +43,7 @@ describe.each([
             pubSub,
           }),
       });
+    }
     [a, b] = await Promise.all([start(), start()]);
     streamToB = await startCutProxy({ targetPort: b.port });
     if (streamBlocked) streamToB.cut();

@@ -1,7 +1,7 @@
 import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
 
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, inject, it } from "vitest";
 
 import { ROOT, startChild, type Child } from "../support/child.js";
 import { freePort } from "../support/free-port.js";
@@ -24,7 +24,7 @@ beforeAll(async () => {
     env: {
       COATCHECK_LISTEN: address,
       COATCHECK_REFLECTION: "1",
-      COATCHECK_REDIS_URL: process.env["COATCHECK_TEST_REDIS_URL"],
+      COATCHECK_REDIS_URL: inject("redisUrl"),
     },
   });
   await authority.waitForLine(/127\.0\.0\.1/);
@@ -102,10 +102,10 @@ describe.each([
       const token = created["token"] as string;
       expect(session.state).toBe("SESSION_STATE_ACTIVE");
 
-      const validate = async (what: string): Promise<unknown> => {
+      async function validate(what: string): Promise<unknown> {
         const reply = await call(`${SESSIONS}/ValidateSession`, { tenantId: "acme", token: what });
         return reply["outcome"];
-      };
+      }
       expect(await validate(token)).toBe("VALIDATION_OUTCOME_VALID");
       const rotated = await call(`${SESSIONS}/RotateSession`, {
         token,

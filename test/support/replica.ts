@@ -1,16 +1,5 @@
 import { randomBytes } from "node:crypto";
 
-import { credentials, status as grpcStatus, type ServiceError } from "@grpc/grpc-js";
-import {
-  AdminServiceClient,
-  GetStatsRequest,
-  RevocationServiceClient,
-  SessionServiceClient,
-  ValidateSessionRequest,
-  ValidationOutcome,
-  type ValidateSessionResponse,
-} from "@coatcheck/proto";
-
 import { startChild, type Child } from "./child.js";
 import { freePort } from "./free-port.js";
 
@@ -50,62 +39,4 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   });
   await child.waitForLine(/listens on/);
   return { child, port, address };
-}
-
-/** A client of the contract alone, without the SDK's retries and cache. */
-export interface RawClient {
-  readonly sessions: SessionServiceClient;
-  readonly revocations: RevocationServiceClient;
-  validate(token: string, deadlineMs?: number): Promise<ValidateSessionResponse>;
-  /** How many VALID answers the replica has given. */
-  validCount(): Promise<number>;
-  close(): void;
-}
-
-/** Connects a raw client to one replica. */
-export function connectRaw(address: string, tenantId = "acme"): RawClient {
-  const sessions = new SessionServiceClient(address, credentials.createInsecure());
-  const revocations = new RevocationServiceClient(address, credentials.createInsecure());
-  const admin = new AdminServiceClient(address, credentials.createInsecure());
-  return {
-    sessions,
-    revocations,
-    validate: async (token, deadlineMs = 5_000) =>
-      await new Promise((resolve, reject) => {
-        sessions.validateSession(
-          ValidateSessionRequest.create({ tenantId, token }),
-          { deadline: Date.now() + deadlineMs },
-          (error, response) => {
-            if (error === null) resolve(response);
-            else reject(error);
-          },
-        );
-      }),
-    validCount: async () =>
-      await new Promise((resolve, reject) => {
-        admin.getStats(GetStatsRequest.create(), (error, { outcomes }) => {
-          if (error !== null) {
-            reject(error);
-            return;
-          }
-          const valid = outcomes.find(({ outcome }) => outcome === ValidationOutcome.VALID);
-          resolve(Number(valid?.count ?? 0n));
-        });
-      }),
-    close: () => {
-      sessions.close();
-      revocations.close();
-      admin.close();
-    },
-  };
-}
-
-/** The name of the status a call failed with; rejects where it did not fail. */
-export async function statusOf(call: Promise<unknown>): Promise<string> {
-  try {
-    await call;
-  } catch (error) {
-    return grpcStatus[(error as ServiceError).code] ?? String(error);
-  }
-  throw new Error("Expected the call to fail, and it was OK");
 }

@@ -13,18 +13,22 @@ import {
   RetryInfo,
   RevokeSessionRequest,
   type RevokeSessionResponse,
+  RevocationServiceClient,
   RevokeSubjectSessionsRequest,
   type RevokeSubjectSessionsResponse,
   RotateSessionRequest,
   type RotateSessionResponse,
   SessionServiceClient,
   Status,
+  SyncRevocationsRequest,
+  type SyncRevocationsResponse,
   TouchSessionsRequest,
   type TouchSessionsResponse,
   UpdateSessionRequest,
   type UpdateSessionResponse,
   ValidateSessionRequest,
   type ValidateSessionResponse,
+  ValidationOutcome,
 } from "@coatcheck/proto";
 import {
   type CallOptions,
@@ -35,20 +39,23 @@ import {
   status,
 } from "@grpc/grpc-js";
 
-/** The session service as its callers see it, without an SDK in between. */
+/** The services as their callers see them, without an SDK in between. */
 export class SessionApi {
   readonly client: SessionServiceClient;
   readonly admin: AdminServiceClient;
+  readonly revocations: RevocationServiceClient;
 
   constructor(address: string) {
     const own = { "grpc.use_local_subchannel_pool": 1 };
     this.client = new SessionServiceClient(address, credentials.createInsecure(), own);
     this.admin = new AdminServiceClient(address, credentials.createInsecure(), own);
+    this.revocations = new RevocationServiceClient(address, credentials.createInsecure(), own);
   }
 
   close(): void {
     this.client.close();
     this.admin.close();
+    this.revocations.close();
   }
 
   async create(
@@ -136,8 +143,21 @@ export class SessionApi {
     );
   }
 
+  async sync(request: Partial<SyncRevocationsRequest> = {}): Promise<SyncRevocationsResponse> {
+    return await invoke(this.revocations.syncRevocations.bind(this.revocations), {
+      ...SyncRevocationsRequest.create({ clientName: "test" }),
+      ...request,
+    });
+  }
+
   async stats(): Promise<GetStatsResponse> {
     return await invoke(this.admin.getStats.bind(this.admin), GetStatsRequest.create());
+  }
+
+  /** How many VALID answers the server has given. */
+  async validCount(): Promise<number> {
+    const { outcomes } = await this.stats();
+    return Number(outcomes.find(({ outcome }) => outcome === ValidationOutcome.VALID)?.count ?? 0n);
   }
 }
 

@@ -29,9 +29,10 @@ local function place()
   return text(head.gen) .. '-' .. text(head.seq)
 end
 
+-- On the hot path: a pattern takes longer.
 local function parse_revision(revision)
-  local gen, seq = string.match(revision, '^(%d+)-(%d+)$')
-  return tonumber(gen), tonumber(seq)
+  local dash = string.find(revision, '-', 1, true)
+  return tonumber(string.sub(revision, 1, dash - 1)), tonumber(string.sub(revision, dash + 1))
 end
 
 local function is_before(gen, seq, other_gen, other_seq)

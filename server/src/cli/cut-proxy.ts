@@ -10,6 +10,8 @@
 
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 
+import { systemClock, type Timer } from "../base/clock.js";
+
 /** Which way bytes travel. */
 export type Direction = "client-to-server" | "server-to-client";
 
@@ -210,7 +212,7 @@ class Lane {
   readonly #queue: Item[] = [];
   #heldBytes = 0;
   #ended = false;
-  #timer: NodeJS.Timeout | undefined;
+  #timer: Timer | undefined;
 
   constructor(options: LaneOptions) {
     this.#options = options;
@@ -235,14 +237,14 @@ class Lane {
   }
 
   flush(): void {
-    clearTimeout(this.#timer);
+    this.#timer?.cancel();
     for (let item = this.#queue[0]; item !== undefined; item = this.#queue[0]) {
       if (this.#held || this.#options.sink.writableNeedDrain) return;
-      const waitMs = item.dueAtMs - performance.now();
+      const waitMs = item.dueAtMs - systemClock.monotonicMs();
       if (waitMs > 0) {
-        this.#timer = setTimeout(() => {
+        this.#timer = systemClock.setTimer(waitMs, () => {
           this.flush();
-        }, waitMs);
+        });
         return;
       }
       this.#queue.shift();
@@ -251,7 +253,7 @@ class Lane {
   }
 
   close(): void {
-    clearTimeout(this.#timer);
+    this.#timer?.cancel();
     this.#queue.length = 0;
     this.#ended = true;
   }
@@ -261,7 +263,7 @@ class Lane {
   }
 
   #dueAtMs(): number {
-    return performance.now() + this.#options.weather.delayMs;
+    return systemClock.monotonicMs() + this.#options.weather.delayMs;
   }
 
   #push(item: Item): void {

@@ -1,5 +1,7 @@
 import { createSessionClient, type SessionClient } from "@coatcheck/client";
 
+import { machineNowMs } from "../base/machine-clock.js";
+import { readConfig } from "../config.js";
 import { startAuthority, startService, freePort, type Actor, type Service } from "./demo/cast.js";
 import { createNarrator, type Narrator } from "./demo/narrator.js";
 import { startCutProxy, type CutProxy } from "./cut-proxy.js";
@@ -40,7 +42,7 @@ async function main(): Promise<void> {
       actor.kill();
     }
   });
-  const startedMs = performance.now();
+  const startedMs = machineNowMs();
   const stage = await raiseTheCurtain(tell, actors);
   const { phone, laptop, tablet } = await logInOnThreeDevices(stage);
   await validateInBothServices(stage, [phone, laptop, tablet]);
@@ -49,11 +51,11 @@ async function main(): Promise<void> {
   await cutTheStream(stage);
   await cutSyncToo(stage, laptop);
   await stage.issuer.close();
-  tell.chapter(`All of it happened, in ${seconds(performance.now() - startedMs)}.`);
+  tell.chapter(`All of it happened, in ${seconds(machineNowMs() - startedMs)}.`);
 }
 
 async function raiseTheCurtain(tell: Narrator, actors: Actor[]): Promise<Stage> {
-  const redis = process.env["COATCHECK_REDIS_URL"] !== undefined;
+  const { redisUrl } = readConfig();
   tell.chapter("An authority and two services, each a process of its own");
   const port = await freePort();
   const authority = startAuthority(port);
@@ -70,7 +72,7 @@ async function raiseTheCurtain(tell: Narrator, actors: Actor[]): Promise<Stage> 
     issuer.ready({ signal: AbortSignal.timeout(15_000) }),
     () =>
       `authority, pid ${String(authority.pid)}, ` +
-      (redis ? "on Redis" : "on the memory store: nothing survives its end"),
+      (redisUrl !== undefined ? "on Redis" : "on the memory store: nothing survives its end"),
   );
   const calls = await startCutProxy({ targetPort: port });
   const streams = await startCutProxy({ targetPort: port });
@@ -186,15 +188,15 @@ async function cutTheStream(stage: Stage): Promise<void> {
 async function cutSyncToo(stage: Stage, laptop: Login): Promise<void> {
   stage.tell.chapter("Sync is cut too: no service accepts what it cannot prove");
   await expectEverywhere(stage, laptop, "valid");
-  const cutAtMs = performance.now();
+  const cutAtMs = machineNowMs();
   stage.calls.cut();
   await stage.tell.wait(
     "waiting for the leases to lapse",
     everyService(stage, (service) => service.ask("awaitState", { state: "jeopardy" })),
-    () => `both leases lapsed ${seconds(performance.now() - cutAtMs)} after the cut`,
+    () => `both leases lapsed ${seconds(machineNowMs() - cutAtMs)} after the cut`,
   );
   await expectEverywhere(stage, laptop, "unavailable");
-  const healedAtMs = performance.now();
+  const healedAtMs = machineNowMs();
   stage.calls.heal();
   stage.streams.heal();
   await stage.tell.wait(
@@ -202,7 +204,7 @@ async function cutSyncToo(stage: Stage, laptop: Login): Promise<void> {
     everyService(stage, (service) =>
       service.ask("awaitState", { state: "fresh", streaming: true }),
     ),
-    () => `both are fresh again ${seconds(performance.now() - healedAtMs)} later, streams and all`,
+    () => `both are fresh again ${seconds(machineNowMs() - healedAtMs)} later, streams and all`,
   );
   await expectEverywhere(stage, laptop, "valid");
 }
@@ -214,9 +216,9 @@ async function revokeAndMeasure(
   revoke: () => Promise<unknown>,
 ): Promise<number> {
   const drops = everyService(stage, (service) => service.ask("reportDrop", login));
-  const sentAtNs = process.hrtime.bigint();
+  const sentAtMs = machineNowMs();
   const [instants] = await Promise.all([drops, revoke()]);
-  return Math.max(...instants.map(({ atNs }) => Number(BigInt(atNs) - sentAtNs) / 1e6));
+  return Math.max(...instants.map(({ atMs }) => atMs - sentAtMs));
 }
 
 async function expectEverywhere(stage: Stage, login: Login, expected: string): Promise<void> {

@@ -24,7 +24,7 @@ const delays: { [K in keyof Delays]: fc.Arbitrary<Delays[K]> } = {
 
 function step<K extends Step["kind"]>(
   kind: K,
-  fields: { [F in Exclude<keyof Extract<Step, { kind: K }>, "kind">]: fc.Arbitrary<unknown> },
+  fields: Record<Exclude<keyof Extract<Step, { kind: K }>, "kind">, fc.Arbitrary<unknown>>,
 ): fc.Arbitrary<Step> {
   return fc.record({ kind: fc.constant(kind), ...fields }) as fc.Arbitrary<Step>;
 }
@@ -45,6 +45,7 @@ const steps = fc.array(
         agoMs: fc.option(fc.integer({ min: 0, max: 4_000 }), { nil: undefined }),
       }),
     },
+    { weight: 1, arbitrary: step("reassert", { partition }) },
     { weight: 1, arbitrary: step("trim", { partition }) },
     { weight: 1, arbitrary: step("fork", { partition, lost: fc.nat({ max: 2 }) }) },
     { weight: 12, arbitrary: step("validate", { who, ...delays }) },
@@ -53,7 +54,7 @@ const steps = fc.array(
     { weight: 1, arbitrary: step("cut", {}) },
     { weight: 6, arbitrary: step("push", delays) },
     { weight: 2, arbitrary: step("own-revoke", { who, ...delays }) },
-    { weight: 2, arbitrary: step("own-change", { who, ...delays }) },
+    { weight: 2, arbitrary: step("own-change", { who, isQuiet: fc.boolean(), ...delays }) },
   ),
   { minLength: 15, maxLength: 70, size: "max" },
 );

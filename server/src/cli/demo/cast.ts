@@ -3,6 +3,7 @@ import { createServer, type AddressInfo } from "node:net";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { environmentWith } from "../../config.js";
 import type { AnswerMessage, CallMessage, CallName, ServiceCalls } from "./messages.js";
 
 /** A process of the demo. Killing it twice does nothing. */
@@ -35,11 +36,10 @@ const EXEC_ARGV =
 export function startAuthority(port: number): Actor {
   const entry = new URL(`../../main${EXTENSION}`, import.meta.url);
   const child = fork(fileURLToPath(entry), [], {
-    env: {
-      ...process.env,
+    env: environmentWith({
       COATCHECK_LISTEN: `127.0.0.1:${String(port)}`,
       COATCHECK_LOG_LEVEL: "warn",
-    },
+    }),
     execArgv: EXEC_ARGV,
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
@@ -62,13 +62,14 @@ export async function startService(name: string, targets: ServiceTargets): Promi
   ended.catch(() => undefined);
   child.on("message", (message: AnswerMessage) => waiting.get(message.id)?.(message));
   let lastId = 0;
-  const reply = (id: number): Promise<AnswerMessage> =>
-    Promise.race([
+  function reply(id: number): Promise<AnswerMessage> {
+    return Promise.race([
       new Promise<AnswerMessage>((resolve) => {
         waiting.set(id, resolve);
       }),
       ended,
     ]).finally(() => waiting.delete(id));
+  }
 
   await reply(0);
   return {

@@ -16,13 +16,18 @@ export interface ServiceCalls {
   /** Reports the moment the session is gone from this service's cache. */
   reportDrop: {
     readonly ask: { readonly sessionId: string; readonly token: string };
-    readonly answer: { readonly atNs: string };
+    readonly answer: Instant;
   };
   /** Resolves once the SDK is in one of these states. */
   awaitState: {
     readonly ask: { readonly state: Freshness; readonly streaming?: boolean };
-    readonly answer: { readonly atNs: string };
+    readonly answer: Instant;
   };
+}
+
+/** An instant of the machine's monotonic clock. */
+export interface Instant {
+  readonly atMs: number;
 }
 
 /** What a validation said, without the session. */

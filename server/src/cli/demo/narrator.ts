@@ -12,11 +12,12 @@ export interface Narrator {
 
 /** A narrator for `stream`: colour and a spinner on a terminal, plain lines elsewhere. */
 export function createNarrator(stream: NodeJS.WriteStream): Narrator {
-  const colour = (style: "bold" | "green", text: string): string =>
-    styleText(style, text, { stream, validateStream: true });
-  const fact = (text: string): void => {
+  function colour(style: "bold" | "green", text: string): string {
+    return styleText(style, text, { stream, validateStream: true });
+  }
+  function fact(text: string): void {
     stream.write(`  ${colour("green", "✓")} ${text}\n`);
-  };
+  }
   return {
     chapter: (title) => {
       stream.write(`\n${colour("bold", title)}\n`);

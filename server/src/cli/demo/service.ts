@@ -1,6 +1,7 @@
 import { createSessionClient, type SessionClient } from "@coatcheck/client";
 
 import { systemClock } from "../../base/clock.js";
+import { machineNowMs } from "../../base/machine-clock.js";
 import type { AnswerMessage, CallMessage, CallName, Seen, ServiceCalls } from "./messages.js";
 
 /*
@@ -33,14 +34,7 @@ const handlers: Handlers = {
     const startedMs = systemClock.monotonicMs();
     for (let round = 0; round < rounds; round += 1) {
       for (let at = 0; at < tokens.length; at += CONCURRENCY) {
-        const some = tokens.slice(at, at + CONCURRENCY);
-        const answers = await Promise.all(some.map((token) => client.validate(token)));
-        for (const answer of answers) {
-          if (answer.kind !== "valid") {
-            throw new Error(`Expected a valid session, got ${answer.kind}`);
-          }
-          fromCache += answer.source === "cache" ? 1 : 0;
-        }
+        fromCache += await validateSome(tokens.slice(at, at + CONCURRENCY));
       }
     }
     return {
@@ -53,16 +47,26 @@ const handlers: Handlers = {
   reportDrop: async ({ token }) => {
     // A peek never asks the authority: it answers what the cache would accept right now.
     await until(() => client.peek(token)?.kind !== "valid");
-    return { atNs: String(process.hrtime.bigint()) };
+    return { atMs: machineNowMs() };
   },
   awaitState: async ({ state, streaming }) => {
     await until(() => {
       const status = client.status();
       return status.state === state && (streaming ?? status.isStreaming) === status.isStreaming;
     });
-    return { atNs: String(process.hrtime.bigint()) };
+    return { atMs: machineNowMs() };
   },
 };
+
+/** Validates all at once; returns how many of the answers came from memory. */
+async function validateSome(tokens: readonly string[]): Promise<number> {
+  const answers = await Promise.all(tokens.map((token) => client.validate(token)));
+  const sources = answers.map((answer) => {
+    if (answer.kind !== "valid") throw new Error(`Expected a valid session, got ${answer.kind}`);
+    return answer.source;
+  });
+  return sources.filter((source) => source === "cache").length;
+}
 
 async function seen(sdk: SessionClient, token: string): Promise<Seen> {
   const validation = await sdk.validate(token);
@@ -75,13 +79,13 @@ async function seen(sdk: SessionClient, token: string): Promise<Seen> {
 
 function until(condition: () => boolean): Promise<void> {
   return new Promise((resolve) => {
-    const look = (): void => {
+    function look(): void {
       if (condition()) {
         resolve();
       } else {
         systemClock.setTimer(POLL_MS, look);
       }
-    };
+    }
     look();
   });
 }

@@ -28,6 +28,9 @@ import {
  * anything else on the hot path.
  */
 
+/** A cluster that is learning its slots seems to break a few times in a row. */
+const OPEN_ATTEMPTS_MAX = 3;
+
 /** What a link needs. */
 export interface LinkOptions {
   readonly client: ScriptClient;
@@ -141,15 +144,18 @@ export class RedisLink {
 
   /** A pull that was sent before a break proves nothing about the connection after it. */
   async #openNow(partition: number): Promise<void> {
-    const breaks = this.#breaks;
-    await this.#openPartition?.(partition);
-    if (breaks !== this.#breaks) {
-      throw new StoreUnavailableError(
-        `Cannot open partition ${partition}: the connection to Redis broke`,
-        "no",
-      );
+    for (let attempt = 0; attempt < OPEN_ATTEMPTS_MAX; attempt += 1) {
+      const breaks = this.#breaks;
+      await this.#openPartition?.(partition);
+      if (breaks === this.#breaks) {
+        this.#open[partition] = true;
+        return;
+      }
     }
-    this.#open[partition] = true;
+    throw new StoreUnavailableError(
+      `Cannot open partition ${partition}: the connection to Redis broke ${OPEN_ATTEMPTS_MAX} times`,
+      "no",
+    );
   }
 
   #closeAll(): void {

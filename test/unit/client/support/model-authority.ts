@@ -19,6 +19,8 @@ export interface ModelSession {
   readonly session: Session;
   readonly deadlineMs: number;
   issued: Revision;
+  /** Grows with every change of its attributes, announced or not. */
+  version: number;
   /** When it ended on the history that survives; undefined while it lives. */
   endedAtMs: number | undefined;
 }
@@ -67,6 +69,7 @@ export class ModelAuthority {
       session: session({ sessionId, subject: `s${who % 4}`, createdAtMs: this.nowMs }),
       deadlineMs: this.nowMs + LIFE_MS,
       issued: this.#head(this.#log(partition)),
+      version: 1,
       endedAtMs: undefined,
     });
   }
@@ -86,6 +89,23 @@ export class ModelAuthority {
     const { sessionId } = target.session;
     return this.#append(sessionId, { kind: "changed", target: { kind: "session", sessionId } })
       .revision;
+  }
+
+  /** Changes a live session without an event: caches may show the old version a little longer. */
+  changeQuietly(target: ModelSession): Revision | undefined {
+    if (target.endedAtMs !== undefined) return undefined;
+    target.version += 1;
+    return this.#head(this.#log(partitionOf(target.session.sessionId)));
+  }
+
+  /** Says again, in a new event, that a subject's sessions ended at an earlier cutoff. */
+  reassert(partition: number): void {
+    const log = this.#log(partition);
+    const earlier = log.everything.find(({ target }) => target.kind === "subject");
+    if (earlier === undefined) return;
+    const { cutoff, target } = earlier;
+    const event = this.#append(`0${partition}`, { target, cutoff });
+    this.#endIssuedBefore(event, (other) => isSubject(other, target));
   }
 
   /** Ends the sessions of somebody's subject, perhaps sparing that one. */
@@ -134,7 +154,7 @@ export class ModelAuthority {
     const isLive = target.endedAtMs === undefined && this.nowMs < target.deadlineMs;
     return reply({
       outcome: isLive ? "valid" : "revoked",
-      session: isLive ? target.session : undefined,
+      session: isLive ? { ...target.session, version: target.version } : undefined,
       asOf: this.#head(log),
       issued: target.issued,
       validForMs: target.deadlineMs - this.nowMs,
@@ -229,10 +249,10 @@ export class ModelAuthority {
   #append(sessionId: string, given: Partial<RevocationEvent>): ModelEvent {
     const log = this.#log(partitionOf(sessionId));
     const head = this.#head(log);
-    const event: ModelEvent = {
-      ...revoked({ ...head, sequence: head.sequence + 1 }, given),
-      atMs: this.nowMs,
-    };
+    const revision = { ...head, sequence: head.sequence + 1 };
+    const isMany = given.target !== undefined && given.target.kind !== "session";
+    const cutoff = isMany ? revision : undefined;
+    const event: ModelEvent = { ...revoked(revision, { cutoff, ...given }), atMs: this.nowMs };
     log.events.push(event);
     log.everything.push(event);
     return event;
@@ -246,7 +266,10 @@ export class ModelAuthority {
 
   #endIssuedBefore(event: ModelEvent, isInScope: (other: ModelSession) => boolean): void {
     for (const other of this.#sessionsOf(event.revision.partition)) {
-      const isDead = isInScope(other) && compareRevisions(other.issued, event.revision) < 0;
+      const cutoff = event.cutoff ?? event.revision;
+      const isSpared =
+        event.target.kind === "subject" && event.target.except.includes(other.session.sessionId);
+      const isDead = isInScope(other) && !isSpared && compareRevisions(other.issued, cutoff) < 0;
       if (isDead) other.endedAtMs ??= event.atMs;
     }
   }
@@ -262,7 +285,7 @@ export class ModelAuthority {
     if (event.kind === "changed") return;
     for (const other of this.#sessionsOf(revision.partition)) {
       const { sessionId, subject, createdAtMs } = other.session;
-      const isOlder = compareRevisions(other.issued, revision) < 0;
+      const isOlder = compareRevisions(other.issued, event.cutoff ?? revision) < 0;
       const isEnded =
         (target.kind === "session" && target.sessionId === sessionId) ||
         (target.kind === "subject" &&
@@ -274,4 +297,8 @@ export class ModelAuthority {
       if (isEnded) other.endedAtMs ??= atMs;
     }
   }
+}
+
+function isSubject(other: ModelSession, target: RevocationEvent["target"]): boolean {
+  return target.kind === "subject" && target.subject === other.session.subject;
 }

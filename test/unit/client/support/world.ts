@@ -1,7 +1,7 @@
 import type { RevocationEvent, SyncReply, WatchMessage } from "#client/base/event.js";
 import type { Instant } from "#client/base/instant.js";
 import { compareRevisions, partitionOf, type Revision } from "#client/base/revision.js";
-import type { Session } from "#client/base/session.js";
+import type { Facts } from "#client/cache/entry-table.js";
 import type { Changes } from "#client/cache/log-follower.js";
 import { ValidationCache } from "#client/cache/validation-cache.js";
 import { L_MS } from "./fixtures.js";
@@ -51,6 +51,7 @@ export type Step =
       readonly partition: number;
       readonly agoMs: number | undefined;
     }
+  | { readonly kind: "reassert"; readonly partition: number }
   | { readonly kind: "trim"; readonly partition: number }
   | { readonly kind: "fork"; readonly partition: number; readonly lost: number }
   | ({ readonly kind: "validate"; readonly who: number } & Delays)
@@ -59,7 +60,7 @@ export type Step =
   | { readonly kind: "cut" }
   | ({ readonly kind: "push" } & Delays)
   | ({ readonly kind: "own-revoke"; readonly who: number } & Delays)
-  | ({ readonly kind: "own-change"; readonly who: number } & Delays);
+  | ({ readonly kind: "own-change"; readonly who: number; readonly isQuiet: boolean } & Delays);
 
 /** How long a message takes there and back, and whether it gets back. */
 export interface Delays {
@@ -90,8 +91,8 @@ export class World {
   readonly #cache: ValidationCache;
   readonly #authority = new ModelAuthority();
   readonly #applied: RevocationEvent[] = [];
-  readonly #buried = new Set<string>();
   readonly #ownEnded = new Set<string>();
+  readonly #ownVersions = new Map<string, number>();
   #actions: Action[] = [];
   #streams: Stream[] = [];
   #trueMs = 10_000;
@@ -148,6 +149,9 @@ export class World {
           step.agoMs === undefined ? undefined : this.#trueMs - step.agoMs,
         );
         break;
+      case "reassert":
+        authority.reassert(step.partition);
+        break;
       case "trim":
         authority.trim(step.partition);
         break;
@@ -173,7 +177,7 @@ export class World {
         this.#ownRevoke(step.who, step);
         break;
       case "own-change":
-        this.#ownChange(step.who, step);
+        this.#ownChange(step.who, step.isQuiet, step);
         break;
     }
   }
@@ -259,7 +263,7 @@ export class World {
         this.#cache.fill(question, { digest: target.session.sessionId, reply: answer }, now);
         if (verdict.kind !== "accept") return;
         this.tally.directAccepts += 1;
-        this.#accepted(target, "directly");
+        this.#accepted(target, verdict.facts, "directly");
         const isBehind = known !== undefined && compareRevisions(verdict.facts.asOf, known) < 0;
         if (isBehind) throw new Error("I10: an accepted answer is older than what was applied");
       },
@@ -335,19 +339,25 @@ export class World {
     );
   }
 
-  #ownChange(who: number, delays: Delays): void {
+  #ownChange(who: number, isQuiet: boolean, delays: Delays): void {
     const target = this.#authority.pick(who);
     if (target === undefined) return;
     const { sessionId } = target.session;
     this.#exchange(
       delays,
-      () => this.#authority.change(target),
-      (revision) => {
+      () => {
+        const revision = isQuiet
+          ? this.#authority.changeQuietly(target)
+          : this.#authority.change(target);
+        return { revision, version: target.version };
+      },
+      ({ revision, version }) => {
         this.#noteChanges(
           revision === undefined
             ? this.#cache.ownMutation({ kind: "uncertain", sessionId })
             : this.#cache.ownMutation({ kind: "changed", sessionId, revision }),
         );
+        this.#ownVersions.set(sessionId, Math.max(version, this.#ownVersions.get(sessionId) ?? 0));
       },
     );
   }
@@ -356,9 +366,6 @@ export class World {
     this.tally.resets += changes.resets.length;
     for (const event of changes.events) {
       this.#applied.push(event);
-      if (event.kind === "revoked" && event.target.kind === "session") {
-        this.#buried.add(event.target.sessionId);
-      }
     }
   }
 
@@ -370,13 +377,17 @@ export class World {
       if (hit.kind === "denied") this.tally.denials += 1;
       if (hit.kind !== "hit") continue;
       this.tally.hits += 1;
-      this.#accepted(target, "from memory");
+      const { facts } = hit.entry;
+      this.#accepted(target, facts, "from memory");
+      if (facts.session.version < (this.#ownVersions.get(sessionId) ?? 0)) {
+        throw new Error(`${sessionId} shown as it was before this client changed it`);
+      }
     }
     this.#checkFills();
     this.#checkLeases();
   }
 
-  #accepted(target: ModelSession, how: string): void {
+  #accepted(target: ModelSession, facts: Facts, how: string): void {
     const { sessionId } = target.session;
     const lateMs = target.endedAtMs === undefined ? 0 : this.#trueMs - target.endedAtMs;
     if (lateMs > L_MS) {
@@ -386,7 +397,7 @@ export class World {
       throw new Error(`I12: ${sessionId} accepted ${how} after its deadline`);
     }
     if (this.#options.isTiny) return;
-    if (this.#buried.has(sessionId)) {
+    if (this.#applied.some((event) => ends(event, facts))) {
       throw new Error(`I2: ${sessionId} accepted ${how} after its revocation was applied`);
     }
     if (this.#ownEnded.has(sessionId)) {
@@ -397,8 +408,8 @@ export class World {
   #checkFills(): void {
     for (const { facts } of this.#cache.entries()) {
       for (const event of this.#applied) {
-        if (compareRevisions(event.revision, facts.asOf) <= 0) continue;
-        if (covers(event, facts.session, facts.issued)) {
+        const isLater = compareRevisions(event.revision, facts.asOf) > 0;
+        if (isLater && (ends(event, facts) || isChangeOf(event, facts))) {
           throw new Error(`I3: ${facts.session.sessionId} is kept below an event that covers it`);
         }
       }
@@ -419,27 +430,31 @@ export class World {
   }
 }
 
-function covers(
-  event: RevocationEvent,
-  { sessionId, subject, createdAtMs }: Session,
-  issued: Revision,
-): boolean {
-  if (event.revision.partition !== issued.partition) return false;
+function isChangeOf(event: RevocationEvent, { session }: Facts): boolean {
+  return (
+    event.kind === "changed" &&
+    event.target.kind === "session" &&
+    event.target.sessionId === session.sessionId
+  );
+}
+
+/** Whether an event, taken by itself, ended the session that an answer describes. */
+function ends(event: RevocationEvent, { session, issued }: Facts): boolean {
+  if (event.kind !== "revoked" || event.revision.partition !== issued.partition) return false;
   const { target } = event;
+  const isOlder = compareRevisions(issued, event.cutoff ?? event.revision) < 0;
   switch (target.kind) {
     case "session":
-      return target.sessionId === sessionId;
+      return target.sessionId === session.sessionId;
     case "subject":
       return (
-        target.subject === subject &&
-        !target.except.includes(sessionId) &&
-        compareRevisions(issued, event.revision) < 0
+        target.subject === session.subject && !target.except.includes(session.sessionId) && isOlder
       );
     case "tenant":
       return target.createdBeforeMs === undefined
-        ? compareRevisions(issued, event.revision) < 0
-        : createdAtMs < target.createdBeforeMs;
+        ? isOlder
+        : session.createdAtMs < target.createdBeforeMs;
     case "all":
-      return compareRevisions(issued, event.revision) < 0;
+      return isOlder;
   }
 }
