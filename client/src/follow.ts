@@ -2,7 +2,7 @@ import type { Clock, Timer } from "./base/clock.js";
 import { SessionAuthorityError } from "./base/errors.js";
 import type { RevocationEvent } from "./base/event.js";
 import type { Randomness } from "./base/random.js";
-import { partitionOf } from "./base/revision.js";
+import { partitionOf, type Revision } from "./base/revision.js";
 import type { Session } from "./base/session.js";
 import { revealToken, sessionIdOf, type TokenLike } from "./base/token.js";
 import type { Changes } from "./cache/log-follower.js";
@@ -25,8 +25,10 @@ export interface FollowersOptions {
   readonly clock: Clock;
   readonly randomness: Randomness;
   readonly followersMax: number;
-  /** Asks again, without counting as a use. */
-  recheck(token: TokenLike): Promise<Validation>;
+  /** Asks again, without counting as a use, for an answer at least that new. */
+  recheck(token: TokenLike, minRevision: Revision | undefined): Promise<Validation>;
+  /** What the cache has applied of a partition. */
+  applied(partition: number): Revision | undefined;
   /** Reads a session by its id. */
   read(sessionId: string): Promise<Session>;
   boundMs(): number;
@@ -49,6 +51,8 @@ interface Follower {
   /** Something happened while it was being checked: what comes back may be older. */
   isDirty: boolean;
   unansweredSinceMs: number | undefined;
+  /** Where the last reset led. What memory knew before it may have missed the end. */
+  minRevision: Revision | undefined;
 }
 
 /**
@@ -98,6 +102,7 @@ export class Followers {
       isChecking: false,
       isDirty: false,
       unansweredSinceMs: undefined,
+      minRevision: undefined,
     };
     this.#add(follower);
     this.#check(follower);
@@ -149,7 +154,10 @@ export class Followers {
     const { randomness } = this.#options;
     const boundMs = this.#options.boundMs();
     for (const follower of this.#all()) {
-      if (!partitions.has(partitionOf(follower.sessionId))) continue;
+      const partition = partitionOf(follower.sessionId);
+      if (!partitions.has(partition)) continue;
+      follower.isDirty = follower.isChecking;
+      follower.minRevision = this.#options.applied(partition);
       this.#checkIn(follower, randomness.fraction() * boundMs);
     }
   }
@@ -171,7 +179,7 @@ export class Followers {
   }
 
   async #recheck(follower: Follower): Promise<void> {
-    const answer = await this.#options.recheck(follower.token);
+    const answer = await this.#options.recheck(follower.token, follower.minRevision);
     const verdict = await this.#afterRotation(follower, answer);
     follower.isChecking = false;
     if (!this.#has(follower)) return;

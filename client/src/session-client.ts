@@ -141,7 +141,12 @@ class AuthorityClient implements SessionClient {
       clock,
       randomness,
       followersMax: options.followersMax,
-      recheck: async (token) => await this.validate(token, { touch: false }),
+      recheck: async (token, minRevision) =>
+        await this.validate(token, {
+          touch: false,
+          ...(minRevision === undefined ? {} : { minRevision }),
+        }),
+      applied: (partition) => this.#cache.partitions[partition]?.applied,
       read: async (sessionId) => await this.get(sessionId),
       boundMs: () => this.#watch.boundMs,
     });

@@ -54,7 +54,7 @@ export function unary<Request, Response>(
   return (call, callback) => {
     const context = new UnaryContext(call, environment.clock);
     environment.load?.enter();
-    start(context).then(
+    start(environment, work, { call, context }).then(
       (response) => {
         environment.load?.leave();
         callback(null, response);
@@ -64,13 +64,17 @@ export function unary<Request, Response>(
         callback(toServiceError(explain(error, call.getPath(), environment.log)));
       },
     );
-
-    async function start(running: CallContext): Promise<Response> {
-      refuseLargeMetadata(call.metadata, environment.metadataBytesMax);
-      running.check();
-      return await work(call.request, running);
-    }
   };
+}
+
+async function start<Request, Response>(
+  environment: UnaryEnvironment,
+  work: UnaryWork<Request, Response>,
+  { call, context }: { call: ServerUnaryCall<Request, Response>; context: CallContext },
+): Promise<Response> {
+  refuseLargeMetadata(call.metadata, environment.metadataBytesMax);
+  context.check();
+  return await work(call.request, context);
 }
 
 /** Maps an error and logs what the caller is not told. */

@@ -97,7 +97,11 @@ export function deriveRecoverySecret(source: SecretSource): string {
 
 /** 32 bytes as a big-endian number in base62, padded to 43 characters. */
 export function encodeSecret(bytes: Buffer): string {
-  return base62(BigInt(`0x${bytes.toString("hex")}`), SECRET_CHARS);
+  let text = "";
+  for (let rest = BigInt(`0x${bytes.toString("hex")}`); rest > 0n; rest /= 62n) {
+    text = ALPHABET.charAt(Number(rest % 62n)) + text;
+  }
+  return text.padStart(SECRET_CHARS, "0");
 }
 
 function parse(text: string, prefix: string): ParsedToken | undefined {
@@ -127,13 +131,10 @@ function format(prefix: string, sessionId: string, secret: string): string {
 }
 
 function checksum(body: string): string {
-  return base62(BigInt(crc32(body)), CHECKSUM_CHARS);
-}
-
-function base62(value: bigint, width: number): string {
+  // Plain numbers: this runs for every token that is looked at, and 32 bits fit.
   let text = "";
-  for (let rest = value; rest > 0n; rest /= 62n) {
-    text = ALPHABET.charAt(Number(rest % 62n)) + text;
+  for (let rest = crc32(body); rest > 0; rest = Math.floor(rest / 62)) {
+    text = ALPHABET.charAt(rest % 62) + text;
   }
-  return text.padStart(width, "0");
+  return text.padStart(CHECKSUM_CHARS, "0");
 }
