@@ -87,6 +87,57 @@ describe("the keys of a deployment", () => {
     expect(names.filter((name) => name.includes(sessionId))).toHaveLength(1);
   });
 
+  it("lose a revoked id from its index at once, and with the last one the subject's cutoff", async () => {
+    const first = await world.create();
+    const second = await world.create();
+    await world.revokeSubject({ exceptSessionId: second.sessionId });
+    async function index(): Promise<readonly string[]> {
+      return (await keysOf(harness.redis, harness.namespace)).filter((key) => key.includes(":u:"));
+    }
+    const [name = ""] = await index();
+
+    await world.revoke(second);
+    expect(await harness.redis.zrange(name, 0, -1)).toEqual([first.sessionId]);
+    // The first has ended by the cutoff alone; its end is written, and its id goes.
+    await world.store.sessions.reap(PARTITION, 10);
+    await world.at(3_600_000);
+    await world.store.sessions.reap(PARTITION, 10);
+
+    expect(await index()).toEqual([]);
+    const fields = await harness.redis.hkeys(harness.keys.head(PARTITION));
+    expect(fields.filter((field) => field.startsWith("cut:s:"))).toEqual([]);
+  });
+
+  it("make room for client cutoffs when those before cover nothing any more", async () => {
+    await world.create({ policy: { absoluteTimeoutMs: 60_000 } });
+    await world.revokeTenant({ clientId: "web" });
+    await world.revokeTenant({ clientId: "app", createdBeforeMs: START_MS });
+    const head = harness.keys.head(PARTITION);
+    async function counts(): Promise<readonly string[]> {
+      const fields = Object.entries(await harness.redis.hgetall(head));
+      return fields.filter(([field]) => field.startsWith("cutn:")).map(([, count]) => count);
+    }
+    expect(await counts()).toEqual(["2"]);
+
+    await world.at(60_001);
+    await world.store.sessions.reap(PARTITION, 10);
+
+    expect(await counts()).toEqual([]);
+  });
+
+  it("remember a request for ten minutes of the partition's time, and not one more", async () => {
+    const session = await world.create({ policy: { idleTimeoutMs: 0 } });
+    await world.update(session, { request: request("update") });
+
+    await world.at(599_999);
+    const repeat = await world.update(session, { request: request("update") });
+    await world.at(600_000);
+    const late = await world.update(session, { request: request("update") });
+
+    expect(repeat.kind).toBe("updated");
+    expect(late).toEqual({ kind: "version-conflict", version: 2 });
+  });
+
   it("expire only after the absolute deadline and the longer of retention and recovery", async () => {
     const { sessionId } = await world.create({
       policy: { absoluteTimeoutMs: 60_000, retentionMs: 5_000, recoveryWindowMs: 7_000 },

@@ -34,6 +34,9 @@ export interface RevocationWatchOptions {
   readonly onChanges: (changes: Changes) => void;
 }
 
+/** Whoever waits for `ready` looks again at least this often, which keeps the process alive. */
+const LOOK_AGAIN_MS = 1_000;
+
 /**
  * Keeps the cache up to date: Sync for safety, the stream for latency. It starts
  * when it is first needed and goes on until it is closed.
@@ -130,11 +133,14 @@ export class RevocationWatch {
 
   async #nextChange(signal: AbortSignal | undefined): Promise<void> {
     await new Promise<void>((resolve) => {
+      const { clock } = this.#options;
       const wake = (): void => {
+        timer.cancel();
         this.#waiting.delete(wake);
         signal?.removeEventListener("abort", wake);
         resolve();
       };
+      const timer = clock.setTimer(LOOK_AGAIN_MS, wake, "keeps-alive");
       this.#waiting.add(wake);
       signal?.addEventListener("abort", wake);
     });

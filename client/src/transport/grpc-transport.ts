@@ -78,6 +78,8 @@ interface Unary<Res, T> {
   readonly method: string;
   readonly send: Send<Res>;
   readonly read: (response: Res) => T;
+  /** Nobody waits for it: it does not keep the process alive. */
+  readonly isBackground?: boolean;
 }
 
 /** Builds the transport. It connects when the first call is made. */
@@ -220,9 +222,13 @@ async function send<Res, T>(clock: Clock, options: CallOptions, unary: Unary<Res
         reject(toSessionAuthorityError(thrown));
       }
     });
-    const timer = clock.setTimer(deadlineMs, () => {
-      end(timedOut(unary.method, deadlineMs));
-    });
+    const timer = clock.setTimer(
+      deadlineMs,
+      () => {
+        end(timedOut(unary.method, deadlineMs));
+      },
+      unary.isBackground === true ? undefined : "keeps-alive",
+    );
     signal?.addEventListener("abort", onAbort);
 
     function onAbort(): void {

@@ -63,6 +63,6 @@ export async function withRetries<T>(
 
 async function delay(clock: Clock, delayMs: number): Promise<void> {
   await new Promise<void>((resolve) => {
-    clock.setTimer(delayMs, resolve);
+    clock.setTimer(delayMs, resolve, "keeps-alive");
   });
 }
