@@ -97,7 +97,7 @@ describe("the keys of a deployment", () => {
     const [name = ""] = await index();
 
     await world.revoke(second);
-    expect(await harness.redis.zrange(name, 0, -1)).toEqual([first.sessionId]);
+    expect(await harness.redis.zrange(name, "0", "-1")).toEqual([first.sessionId]);
     // The first has ended by the cutoff alone; its end is written, and its id goes.
     await world.store.sessions.reap(PARTITION, 10);
     await world.at(3_600_000);
@@ -204,7 +204,7 @@ async function everythingStored({ redis, namespace }: RedisHarness): Promise<rea
         texts.push(...Object.entries(await redis.hgetall(key)).flat());
         break;
       case "zset":
-        texts.push(...(await redis.zrange(key, 0, -1, "WITHSCORES")));
+        texts.push(...(await redis.zrange(key, "0", "-1", "WITHSCORES")));
         break;
       case "string":
         texts.push((await redis.get(key)) ?? "");

@@ -29,7 +29,9 @@ beforeAll(async () => {
   );
   consumer = mkdtempSync(join(tmpdir(), "coatcheck-commonjs-"));
   mkdirSync(join(consumer, "node_modules/@coatcheck"), { recursive: true });
+  mkdirSync(join(consumer, "node_modules/@types"));
   symlinkSync(join(ROOT, "client"), join(consumer, "node_modules/@coatcheck/client"));
+  symlinkSync(join(ROOT, "node_modules/@types/node"), join(consumer, "node_modules/@types/node"));
 }, BUILD_MS);
 
 afterAll(() => {
@@ -63,7 +65,7 @@ describe("a CommonJS consumer", () => {
        });
        void client.close();\n`,
     );
-    const flags = ["--noEmit", "--strict", "--module", "nodenext", "--skipLibCheck", "--types", ""];
+    const flags = ["--noEmit", "--strict", "--target", "es2023", "--module", "nodenext"];
 
     const checked = run(
       process.execPath,

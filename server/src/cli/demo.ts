@@ -16,6 +16,11 @@ import { startCutProxy, type CutProxy } from "./cut-proxy.js";
 const CROWD = 300;
 const CROWD_AT_ONCE = 20;
 const HIT_ROUNDS = 50;
+const SIGNALS = [
+  ["SIGHUP", 1],
+  ["SIGINT", 2],
+  ["SIGTERM", 15],
+] as const;
 
 interface Stage {
   readonly tell: Narrator;
@@ -42,6 +47,10 @@ async function main(): Promise<void> {
       actor.kill();
     }
   });
+  for (const [signal, number] of SIGNALS) {
+    // Exit handlers run (the actors end, the cursor is shown), which a signal alone would skip.
+    process.once(signal, () => process.exit(128 + number));
+  }
   const startedMs = machineNowMs();
   const stage = await raiseTheCurtain(tell, actors);
   const { phone, laptop, tablet } = await logInOnThreeDevices(stage);

@@ -34,7 +34,7 @@ const EXEC_ARGV =
 
 /** Starts the authority on `port`. It takes its store from the environment, as `npm start` does. */
 export function startAuthority(port: number): Actor {
-  const entry = new URL(`../../main${EXTENSION}`, import.meta.url);
+  const entry = new URL(`authority${EXTENSION}`, import.meta.url);
   const child = fork(fileURLToPath(entry), [], {
     env: environmentWith({
       COATCHECK_LISTEN: `127.0.0.1:${String(port)}`,

@@ -18,13 +18,24 @@ export function createNarrator(stream: NodeJS.WriteStream): Narrator {
   function fact(text: string): void {
     stream.write(`  ${colour("green", "✓")} ${text}\n`);
   }
+  // A terminal of no width is one that nobody looks at (`script`, some CI), and ora would clear
+  // lines on it for ever.
+  const isWatched = stream.isTTY && stream.columns > 0;
   return {
     chapter: (title) => {
       stream.write(`\n${colour("bold", title)}\n`);
     },
     fact,
     wait: async (text, work, tell) => {
-      const spinner = ora({ text, stream, indent: 2, isSilent: !stream.isTTY }).start();
+      // With its hands off the standard input, Ctrl-C stays the terminal's.
+      // A prefix and no indent: that one leaves the cursor inside the line it cleared.
+      const spinner = ora({
+        text,
+        stream,
+        prefixText: " ",
+        isSilent: !isWatched,
+        discardStdin: false,
+      }).start();
       try {
         const result = await work;
         spinner.stop();

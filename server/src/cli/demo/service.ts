@@ -3,6 +3,7 @@ import { createSessionClient, type SessionClient } from "@coatcheck/client";
 import { systemClock } from "../../base/clock.js";
 import { machineNowMs } from "../../base/machine-clock.js";
 import type { AnswerMessage, CallMessage, CallName, Seen, ServiceCalls } from "./messages.js";
+import { endWithStoryteller } from "./storyteller.js";
 
 /*
  * A microservice that links the SDK, as a process of its own. It does what the
@@ -106,11 +107,6 @@ process.on("message", (message: CallMessage) => {
     },
   );
 });
-process.on("disconnect", () => {
-  client
-    .close()
-    .finally(() => process.exit(0))
-    .catch(() => undefined);
-});
+endWithStoryteller();
 await client.ready();
 process.send?.({ id: 0 } satisfies AnswerMessage);
