@@ -54,8 +54,8 @@ if redis.call('EXISTS', KEYS[2]) == 1 then
   return { 'TAKEN' }
 end
 
--- The subject's live sessions, oldest first; and what is dead for good, to be taken
--- out of the index. Expired ones have their end in them: deadlines do not move.
+-- The subject's live sessions, oldest first; and what is dead for good: its end is
+-- written, and its id leaves the index.
 local live, gone = {}, {}
 if command.subject ~= '' and command.max > 0 then
   local ids = redis.call('ZREVRANGE', index_key(command.subject), 0, WALK_MAX - 1)
@@ -127,10 +127,12 @@ end
 local deadline = command.idle > 0 and math.min(absolute, now + command.idle) or absolute
 redis.call('ZADD', prefix .. 'x', text(deadline), deadlines_member(s))
 for _, entry in ipairs(gone) do
-  if entry.finish and entry.finish.revision then
+  if not entry.session then
+    unindex(entry.id, command.subject)
+  elseif entry.finish.revision then
     settle(entry.session, entry.finish)
   else
-    unindex(entry.id, command.subject)
+    settle_expiry(entry.session, entry.finish)
   end
 end
 redis.call('HSET', head_key, 'now', text(now))

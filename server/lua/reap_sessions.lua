@@ -38,8 +38,8 @@ local function reap(s, member)
     settle(s, e)
     return
   end
-  if not recoverable then
-    unindex(s.id, s.subject)
+  if s.state == 'A' and not recoverable then
+    settle_expiry(s, e)
   end
   redis.call('ZADD', queue, text(until_ms), member)
 end

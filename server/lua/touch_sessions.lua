@@ -35,7 +35,7 @@ for position, s in ipairs(load_sessions(ids)) do
   else
     touched = record_use(s, now - tonumber(ARGV[position + 1])) or touched
   end
-  outcomes[position] = string.char(OUTCOMES[outcome])
+  outcomes[position] = string.char(outcome_code(outcome))
 end
 if touched then
   redis.call('HSET', head_key, 'now', text(now))

@@ -74,8 +74,10 @@ function sdk(address: string): string[] {
   return [
     'import { createSessionClient } from "@coatcheck/client";',
     "const sessions = createSessionClient({",
-    `  target: "${address}", tenantId: "acme", clientName: "my-service",`,
+    `  target: "${address}", credentials: "plaintext", tenantId: "acme", clientName: "orders",`,
     "});",
-    "const { kind } = await sessions.validate(token); // valid, invalid or unavailable",
+    'const { token } = await sessions.create({ subject: "alice" });',
+    "console.log((await sessions.validate(token)).kind); // valid, invalid or unavailable",
+    "await sessions.close();",
   ];
 }

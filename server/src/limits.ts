@@ -35,10 +35,11 @@ const KEEPALIVE_MS = 30_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
 
 /**
- * Watches are told to reconnect before their connection is: the oldest watch is
- * as old as the youngest connection that ends.
+ * A watch is told to reconnect when its connection reaches its age, because before
+ * that it would come back on the same connection. This bounds a watch whose
+ * connection shows no age.
  */
-export const WATCH_AGE_MAX_MS = 0.9 * CONNECTION_AGE_MS;
+export const WATCH_AGE_MAX_MS = 2 * CONNECTION_AGE_MS;
 
 /** All of a drain. Kubernetes kills after 30 s. */
 export const DRAIN_MS_MAX = 25_000;
@@ -55,18 +56,36 @@ export const READINESS_INTERVAL_MS = 250;
 /** How long a start waits for the store, so that the first health check can be SERVING. */
 export const START_GRACE_MS = 500;
 
+/** When connections end. */
+export interface ConnectionLimits {
+  /**
+   * A connection takes no new calls from this age on, ± 10 %, in ms. Its watches
+   * are told to reconnect.
+   *
+   * @default 1800000
+   */
+  readonly ageMs?: number;
+  /** How long after that it is cut, in ms. @default 30000 */
+  readonly ageGraceMs?: number;
+}
+
 /**
  * What grpc-js is told. It accepts gzip whatever it is told, but never beyond the
  * receive limit. Channelz stays on: with it off, forceShutdown of grpc-js 1.14
  * forgets its connections and leaves them open. Nothing serves it (S-30).
  */
-export const GRPC_OPTIONS: ServerOptions = {
-  "grpc.max_receive_message_length": RECEIVE_BYTES_MAX,
-  "grpc.max_send_message_length": SEND_BYTES_MAX,
-  "grpc.max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
-  "grpc.max_connection_age_ms": CONNECTION_AGE_MS,
-  "grpc.max_connection_age_grace_ms": CONNECTION_AGE_GRACE_MS,
-  "grpc.max_connection_idle_ms": CONNECTION_IDLE_MS,
-  "grpc.keepalive_time_ms": KEEPALIVE_MS,
-  "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
-};
+export function grpcOptions({
+  ageMs = CONNECTION_AGE_MS,
+  ageGraceMs = CONNECTION_AGE_GRACE_MS,
+}: ConnectionLimits): ServerOptions {
+  return {
+    "grpc.max_receive_message_length": RECEIVE_BYTES_MAX,
+    "grpc.max_send_message_length": SEND_BYTES_MAX,
+    "grpc.max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
+    "grpc.max_connection_age_ms": ageMs,
+    "grpc.max_connection_age_grace_ms": ageGraceMs,
+    "grpc.max_connection_idle_ms": CONNECTION_IDLE_MS,
+    "grpc.keepalive_time_ms": KEEPALIVE_MS,
+    "grpc.keepalive_timeout_ms": KEEPALIVE_TIMEOUT_MS,
+  };
+}

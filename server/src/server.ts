@@ -8,9 +8,10 @@ import { type Log, silentLog } from "./base/log.js";
 import { sleep } from "./base/sleep.js";
 import { isLoopback, type ListenAddress } from "./config.js";
 import {
+  type ConnectionLimits,
   DRAIN_MS_MAX,
   DRAIN_RECONNECT_MS,
-  GRPC_OPTIONS,
+  grpcOptions,
   LOG_RETENTION,
   METADATA_BYTES_MAX,
   READINESS_INTERVAL_MS,
@@ -24,11 +25,8 @@ import { CallLoad } from "./rpc/call-load.js";
 import { eventCodec } from "./rpc/event-codec.js";
 import { Health } from "./rpc/health.js";
 import { addReflection } from "./rpc/reflection.js";
-import {
-  createRevocationService,
-  type RevocationCounters,
-  RevocationServiceDefinition,
-} from "./rpc/revocation-service.js";
+import type { RevocationCounters } from "./rpc/revocation-environment.js";
+import { createRevocationService, RevocationServiceDefinition } from "./rpc/revocation-service.js";
 import { createSessionService, sessionServiceDefinition } from "./rpc/session-service.js";
 import type { UnaryEnvironment } from "./rpc/unary.js";
 import type { ValidationOutcome } from "./session/outcome.js";
@@ -72,6 +70,8 @@ export interface AuthorityOptions {
   readonly log?: Log;
   /** Limits of the watch, for tests that need small ones. */
   readonly watch?: Partial<WatchOptions>;
+  /** When connections end, for tests that cannot wait for it. */
+  readonly connections?: ConnectionLimits;
   /** The window over which watchers reconnect when the replica drains, in ms. @default 5000 */
   readonly drainReconnectMs?: number;
 }
@@ -113,7 +113,7 @@ class RunningAuthority implements Authority {
   readonly #hub: RevocationHub;
   readonly #watchers: WatcherRegistry;
   readonly #health: Health;
-  readonly #server = new Server(GRPC_OPTIONS);
+  readonly #server: Server;
   readonly #load = new CallLoad();
   readonly #counters = new Counters<ValidationOutcome>();
   readonly #revocationCounters: RevocationCounters = { syncs: 0, staleAccepts: 0 };
@@ -124,6 +124,7 @@ class RunningAuthority implements Authority {
 
   constructor(options: AuthorityOptions) {
     this.#options = options;
+    this.#server = new Server(grpcOptions(options.connections ?? {}));
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? silentLog;
     this.#maxStalenessMs = options.maxStalenessMs ?? 3000;

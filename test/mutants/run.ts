@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import {
   cpSync,
   mkdirSync,
@@ -9,17 +9,22 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { styleText } from "node:util";
 
+import { acquireRedis } from "../support/acquire-redis.js";
 import { ROOT } from "../support/child.js";
 
 /*
  * Does each guard have a test that fails without it (S-56)? Every mutant in
  * `*-mutants.json` takes one guard out of a copy of the tree and runs the tests
- * that claim to need it. A mutant that no test notices is a failure, and so is a
- * test that is red before anything was taken out.
+ * that claim to need it. A mutant that no test notices is a failure. So is a test
+ * that is red before anything was taken out, and a mutant under which every test
+ * is red: code that does not run proves nothing about the tests.
+ *
+ * Two copies are worked on at a time, and all runs share one Redis, each test in
+ * a namespace of its own as always.
  */
 
 interface Mutant {
@@ -33,17 +38,22 @@ interface Mutant {
   readonly tests: readonly string[];
 }
 
-interface Verdict {
+/** What a run of tests came to. */
+interface Outcome {
+  readonly passed: number;
   readonly failed: number;
-  readonly firstFailure: string;
+  /** The titles of the failed tests, in the order of the files. */
+  readonly titles: readonly string[];
 }
 
+type Verdict =
+  | { readonly kind: "killed"; readonly by: readonly string[] }
+  | { readonly kind: "survived" }
+  /** The mutant cannot be made or does not run, and why. */
+  | { readonly kind: "broken"; readonly why: string };
+
 interface VitestReport {
-  readonly numFailedTests: number;
-  readonly numPassedTests: number;
   readonly testResults: readonly {
-    readonly name: string;
-    readonly status: string;
     readonly message: string;
     readonly assertionResults: readonly { readonly status: string; readonly title: string }[];
   }[];
@@ -51,88 +61,153 @@ interface VitestReport {
 
 const WORKSPACES = ["proto", "client", "server"];
 const COPIED = [...WORKSPACES, "test", "package.json", "tsconfig.json"];
+const WORKERS = Math.min(2, availableParallelism());
+/** The slowest test file takes a quarter of this. A mutant that hangs the tests is noticed by them. */
+const RUN_MS_MAX = 120_000;
+const MUTANTS_FOLDER = join(ROOT, "test/mutants");
+const NAME_WIDTH = 56;
+const FILE_WIDTH = 40;
 
-function main(only: string | undefined): number {
+async function main(only: string | undefined): Promise<number> {
   const mutants = loadMutants().filter(({ name }) => only === undefined || name.includes(only));
-  const tree = copyTree();
+  if (mutants.length === 0) {
+    print(`No mutant has "${only ?? ""}" in its name`);
+    return 1;
+  }
+  const tests = [...new Set(mutants.flatMap((mutant) => mutant.tests))].sort();
+  const redis = tests.some((file) => /^test\/(contract|redis|fault)\//.test(file))
+    ? await acquireRedis()
+    : undefined;
+  const trees = Array.from({ length: Math.min(WORKERS, mutants.length) }, copyTree);
   try {
-    const tests = [...new Set(mutants.flatMap((mutant) => mutant.tests))].sort();
-    const untouched = runTests(tree, tests);
+    const [tree = ""] = trees;
+    const untouched = await runTests(tree, tests, redis?.url);
     if (untouched.failed > 0) {
-      print(`Red before any mutation: ${untouched.firstFailure}`);
+      print(`Red before any mutation: ${untouched.titles.join("; ")}`);
       return 1;
     }
-    print(`${String(tests.length)} test files are green on the untouched tree\n`);
-    const survivors = mutants.filter((mutant) => !isKilled(tree, mutant));
-    print(`\n${String(mutants.length - survivors.length)} of ${String(mutants.length)} killed`);
-    return survivors.length === 0 ? 0 : 1;
+    print(
+      `${tests.length} test files are green on the untouched tree (${untouched.passed} tests)\n`,
+    );
+    return await killAll(mutants, trees, redis?.url);
   } finally {
-    rmSync(tree, { recursive: true, force: true });
+    for (const tree of trees) rmSync(tree, { recursive: true, force: true });
+    await redis?.release();
   }
 }
 
-function loadMutants(): Mutant[] {
-  const folder = join(ROOT, "test/mutants");
-  return readdirSync(folder)
-    .filter((file) => file.endsWith("-mutants.json"))
-    .sort()
-    .flatMap((file) => JSON.parse(readFileSync(join(folder, file), "utf8")) as Mutant[]);
+/** Every mutant, on as many trees as there are. Returns the exit code. */
+async function killAll(
+  mutants: readonly Mutant[],
+  trees: readonly string[],
+  redisUrl: string | undefined,
+): Promise<number> {
+  print(`          ${"mutant".padEnd(NAME_WIDTH)}  ${"file".padEnd(FILE_WIDTH)}  killed by`);
+  const waiting = [...mutants];
+  const left: Mutant[] = [];
+  async function work(tree: string): Promise<void> {
+    for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
+      const verdict = await judge(tree, mutant, redisUrl);
+      print(row(mutant, verdict));
+      if (verdict.kind !== "killed") left.push(mutant);
+    }
+  }
+  await Promise.all(trees.map(work));
+  print(`\n${mutants.length - left.length} of ${mutants.length} killed`);
+  return left.length === 0 ? 0 : 1;
 }
 
-function isKilled(tree: string, mutant: Mutant): boolean {
+function loadMutants(): readonly Mutant[] {
+  const mutants = readdirSync(MUTANTS_FOLDER)
+    .filter((file) => file.endsWith("-mutants.json"))
+    .sort()
+    .flatMap((file) => JSON.parse(readFileSync(join(MUTANTS_FOLDER, file), "utf8")) as Mutant[]);
+  const twice = mutants.find(({ name }, at) => mutants.slice(0, at).some((m) => m.name === name));
+  if (twice !== undefined) throw new Error(`Two mutants have the name "${twice.name}"`);
+  return mutants;
+}
+
+async function judge(tree: string, mutant: Mutant, redisUrl: string | undefined): Promise<Verdict> {
   const path = join(tree, mutant.file);
   const source = readFileSync(path, "utf8");
-  if (source.split(mutant.find).length !== 2) {
-    throw new Error(
-      `Cannot make the mutant "${mutant.name}": its text must occur exactly once in ${mutant.file}`,
-    );
+  const places = source.split(mutant.find).length - 1;
+  if (places !== 1) {
+    return { kind: "broken", why: `its text occurs ${places} times in the file, not once` };
   }
   writeFileSync(
     path,
     source.replace(mutant.find, () => mutant.replace),
   );
   try {
-    const { failed, firstFailure } = runTests(tree, mutant.tests);
-    const verdict = failed > 0 ? styleText("green", "killed  ") : styleText("red", "SURVIVED");
-    print(`${verdict}  ${mutant.name.padEnd(52)}  ${failed > 0 ? firstFailure : ""}`);
-    return failed > 0;
+    const { passed, failed, titles } = await runTests(tree, mutant.tests, redisUrl);
+    if (failed === 0) return { kind: "survived" };
+    return passed > 0
+      ? { kind: "killed", by: titles }
+      : { kind: "broken", why: `every test is red: ${titles[0] ?? ""}` };
   } finally {
     writeFileSync(path, source);
   }
 }
 
-function runTests(tree: string, tests: readonly string[]): Verdict {
+async function runTests(
+  tree: string,
+  tests: readonly string[],
+  redisUrl: string | undefined,
+): Promise<Outcome> {
   const reportFile = join(tree, "report.json");
   rmSync(reportFile, { force: true });
-  const vitest = join(ROOT, "node_modules/vitest/vitest.mjs");
-  const { stderr } = spawnSync(
-    process.execPath,
-    [
-      ...["--conditions=@coatcheck/source", vitest, "run", "--config", "test/vitest.config.ts"],
-      ...["--reporter=json", `--outputFile=${reportFile}`, ...tests],
-    ],
-    { cwd: tree, encoding: "utf8", env: { ...process.env, COATCHECK_MUTANTS: undefined } },
-  );
-  return readReport(reportFile, stderr);
-}
-
-function readReport(reportFile: string, stderr: string): Verdict {
+  const stderr = await runVitest(tree, [`--outputFile=${reportFile}`, ...tests], redisUrl);
   let report: VitestReport;
   try {
     report = JSON.parse(readFileSync(reportFile, "utf8")) as VitestReport;
   } catch {
-    throw new Error(`The tests did not run:\n${stderr}`);
+    return { passed: 0, failed: 1, titles: [lastLine(stderr) ?? "the tests did not run"] };
   }
-  if (report.numPassedTests + report.numFailedTests === 0) {
-    // A mutant that does not even load proves nothing about the tests.
-    const [file] = report.testResults;
-    throw new Error(`No test ran: ${file?.message ?? stderr}`);
-  }
-  const titles = report.testResults
-    .flatMap(({ assertionResults }) => assertionResults)
-    .filter(({ status }) => status === "failed")
-    .map(({ title }) => title);
-  return { failed: titles.length, firstFailure: titles[0] ?? "" };
+  const results = report.testResults.flatMap(({ assertionResults }) => assertionResults);
+  const titles = results.filter(({ status }) => status === "failed").map(({ title }) => title);
+  const passed = results.filter(({ status }) => status === "passed").length;
+  // A file that cannot be loaded has a message and no results.
+  const unloaded = report.testResults.filter(
+    ({ assertionResults, message }) => assertionResults.length === 0 && message !== "",
+  );
+  return {
+    passed,
+    failed: titles.length + unloaded.length,
+    titles: [...titles, ...unloaded.map(({ message }) => message)],
+  };
+}
+
+/** Runs vitest in a tree to its end and returns what it wrote to stderr. */
+async function runVitest(
+  tree: string,
+  options: readonly string[],
+  redisUrl: string | undefined,
+): Promise<string> {
+  const vitest = join(ROOT, "node_modules/vitest/vitest.mjs");
+  const child = spawn(
+    process.execPath,
+    [
+      ...["--conditions=@coatcheck/source", vitest, "run", "--config", "test/vitest.config.ts"],
+      ...["--reporter=json", ...options],
+    ],
+    {
+      cwd: tree,
+      env: { ...process.env, COATCHECK_TEST_REDIS_URL: redisUrl },
+      stdio: ["ignore", "ignore", "pipe"],
+      timeout: RUN_MS_MAX,
+      killSignal: "SIGKILL",
+    },
+  );
+  let stderr = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr = (stderr + text).slice(-10_000);
+  });
+  return await new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("close", (_, signal) => {
+      resolve(signal === null ? stderr : `no end within ${RUN_MS_MAX / 1000} s`);
+    });
+  });
 }
 
 /** A copy whose own workspaces stand where `@coatcheck/*` is looked up. */
@@ -170,8 +245,28 @@ function linkModules(from: string, to: string): void {
   }
 }
 
+function row(mutant: Mutant, verdict: Verdict): string {
+  const file = mutant.file.replace(/^(client|server)\/(src\/)?/, "$1/");
+  const columns = `${mutant.name.padEnd(NAME_WIDTH)}  ${file.padEnd(FILE_WIDTH)}`;
+  switch (verdict.kind) {
+    case "killed": {
+      const [first = "", ...more] = verdict.by;
+      const others = more.length === 0 ? "" : ` (and ${more.length} more)`;
+      return `${styleText("green", "killed  ")}  ${columns}  ${first}${others}`;
+    }
+    case "survived":
+      return `${styleText("red", "SURVIVED")}  ${columns}`;
+    case "broken":
+      return `${styleText("red", "BROKEN  ")}  ${columns}  ${verdict.why}`;
+  }
+}
+
+function lastLine(text: string): string | undefined {
+  return text.trim().split("\n").at(-1);
+}
+
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-process.exitCode = main(process.argv[2]);
+process.exitCode = await main(process.argv[2]);

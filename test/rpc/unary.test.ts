@@ -1,7 +1,12 @@
 import { createHash, randomBytes } from "node:crypto";
 
-import { RotationTrigger, SessionServiceService, ValidationOutcome } from "@coatcheck/proto";
-import { Client, credentials, Metadata, status } from "@grpc/grpc-js";
+import {
+  RotationTrigger,
+  SessionServiceService,
+  ValidationOutcome,
+  WatchRevocationsRequest,
+} from "@coatcheck/proto";
+import { Client, credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { silentLog } from "#server/base/log.js";
@@ -15,7 +20,7 @@ import {
 import { createLog } from "#server/telemetry/logging.js";
 
 import { eventually } from "../support/eventually.js";
-import { failure, readDetails, SessionApi } from "../support/session-api.js";
+import { failure, readDetails, readFailure, SessionApi } from "../support/session-api.js";
 import { type Intercept, wrappedStore } from "../support/wrapped-store.js";
 
 const CANARY = "canary-10.0.0.7:6379";
@@ -177,6 +182,25 @@ describe("a request that is no message", () => {
 
     expect(await send(raw, Buffer.alloc(0), metadata)).toBe(status.RESOURCE_EXHAUSTED);
     raw.close();
+  });
+
+  it("for a stream is refused with more than 8 kB of metadata (S-40)", async () => {
+    const metadata = new Metadata();
+    metadata.set("x-large", "x".repeat(9000));
+    const watch = api.revocations.watchRevocations(WatchRevocationsRequest.create(), metadata);
+
+    const told = await new Promise<ServiceError | "served">((resolve) => {
+      watch.on("error", resolve);
+      watch.on("data", () => {
+        resolve("served");
+      });
+    });
+
+    expect(told === "served" ? told : readFailure(told)).toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+      reason: "OVERLOADED",
+    });
+    watch.cancel();
   });
 });
 

@@ -15,9 +15,9 @@ end
 
 local function refuse(outcome, e)
   if e then
-    return header(OUTCOMES[outcome], 4) .. pack_end(e)
+    return header(outcome_code(outcome), 4) .. pack_end(e)
   end
-  return header(OUTCOMES[outcome], 0)
+  return header(outcome_code(outcome), 0)
 end
 
 -- Whether the log has not reached `revision`, which may be empty.

@@ -31,6 +31,15 @@ local function settle(s, e)
   redis.call('ZADD', prefix .. 'x', text(e.at + retention), deadlines_member(s))
 end
 
+-- Writes an expiry that nothing takes back. It has no event, as clients know the
+-- deadlines; but an id that left the index without an end would be under a cutoff
+-- of its subject for as long as others keep that alive, and expired again later.
+local function settle_expiry(s, e)
+  s.state = 'E'
+  redis.call('HSET', s.key, 'state', 'E', 'end_outcome', e.outcome, 'end_at', text(e.at))
+  unindex(s.id, s.subject)
+end
+
 -- Dead for good: nothing brings the session back, not even a recovery.
 local function retained_until(s, e)
   local v = redis.call('HMGET', s.key, 'retention', 'window')

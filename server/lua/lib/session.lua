@@ -1,16 +1,21 @@
 -- A session's record: reading it, judging it, its tokens, packing it for a reply.
 
-local OUTCOMES = {
-  ['valid'] = 0,
-  ['not-found'] = 1,
-  ['expired-idle'] = 2,
-  ['expired-absolute'] = 3,
-  ['revoked'] = 4,
-  ['rotated'] = 5,
-  ['binding-mismatch'] = 6,
-  ['insufficient-aal'] = 7,
-  ['authentication-too-old'] = 8,
-}
+-- The number of an outcome in a reply. A script's tables are made anew at each run, so
+-- this one is made only where an answer is not VALID, which is 0.
+local function outcome_code(outcome)
+  local codes = {
+    ['valid'] = 0,
+    ['not-found'] = 1,
+    ['expired-idle'] = 2,
+    ['expired-absolute'] = 3,
+    ['revoked'] = 4,
+    ['rotated'] = 5,
+    ['binding-mismatch'] = 6,
+    ['insufficient-aal'] = 7,
+    ['authentication-too-old'] = 8,
+  }
+  return codes[outcome]
+end
 
 local function load_session(key)
   local v = redis.call('HMGET', key, 'state', 'token', 'tenant', 'client', 'subject', 'issued', 'created',
@@ -86,16 +91,20 @@ local function first_cutoff(s)
   return first
 end
 
+local function expiry(outcome, at)
+  return { outcome = outcome, reason = 'unspecified', at = at, entity = 'unspecified', user = '' }
+end
+
 local function written_end(s)
+  if s.state == 'E' then
+    local v = redis.call('HMGET', s.key, 'end_outcome', 'end_at')
+    return expiry(v[1], tonumber(v[2]))
+  end
   local v = redis.call('HMGET', s.key, 'end_reason', 'end_at', 'end_entity', 'end_user', 'end_rev', 'successor')
   return {
     outcome = v[1] == 'replaced' and 'rotated' or 'revoked',
     reason = v[1], at = tonumber(v[2]), entity = v[3], user = v[4], revision = v[5], successor = v[6],
   }
-end
-
-local function expiry(outcome, at)
-  return { outcome = outcome, reason = 'unspecified', at = at, entity = 'unspecified', user = '' }
 end
 
 -- Returns nil for a live session, else how it ended: { outcome, reason, at,

@@ -2,7 +2,15 @@ import { createSessionClient, type SessionClient } from "@coatcheck/client";
 
 import { machineNowMs } from "../base/machine-clock.js";
 import { readConfig } from "../config.js";
-import { startAuthority, startService, freePort, type Actor, type Service } from "./demo/cast.js";
+import {
+  DEMO_NAMESPACE,
+  freePort,
+  startAuthority,
+  startService,
+  type Actor,
+  type AuthorityProcess,
+  type Service,
+} from "./demo/cast.js";
 import { createNarrator, type Narrator } from "./demo/narrator.js";
 import { startCutProxy, type CutProxy } from "./cut-proxy.js";
 
@@ -16,6 +24,7 @@ import { startCutProxy, type CutProxy } from "./cut-proxy.js";
 const CROWD = 300;
 const CROWD_AT_ONCE = 20;
 const HIT_ROUNDS = 50;
+const START_MS = 15_000;
 const SIGNALS = [
   ["SIGHUP", 1],
   ["SIGINT", 2],
@@ -78,10 +87,12 @@ async function raiseTheCurtain(tell: Narrator, actors: Actor[]): Promise<Stage> 
   });
   await tell.wait(
     "the authority starts",
-    issuer.ready({ signal: AbortSignal.timeout(15_000) }),
+    untilReady(issuer, authority),
     () =>
       `authority, pid ${String(authority.pid)}, ` +
-      (redisUrl !== undefined ? "on Redis" : "on the memory store: nothing survives its end"),
+      (redisUrl !== undefined
+        ? `on Redis, keys begin with ${DEMO_NAMESPACE}`
+        : "on the memory store: nothing survives its end"),
   );
   const calls = await startCutProxy({ targetPort: port });
   const streams = await startCutProxy({ targetPort: port });
@@ -93,6 +104,21 @@ async function raiseTheCurtain(tell: Narrator, actors: Actor[]): Promise<Stage> 
   );
   actors.push(...services);
   return { tell, services, issuer, calls, streams };
+}
+
+async function untilReady(issuer: SessionClient, authority: AuthorityProcess): Promise<void> {
+  const signal = AbortSignal.timeout(START_MS);
+  try {
+    await Promise.race([issuer.ready({ signal }), authority.ended]);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    const { redisUrl } = readConfig();
+    throw new Error(
+      `the authority was not ready within ${seconds(START_MS)}` +
+        (redisUrl === undefined ? "" : ": can it reach the Redis of COATCHECK_REDIS_URL?"),
+      { cause: error },
+    );
+  }
 }
 
 async function logInOnThreeDevices(

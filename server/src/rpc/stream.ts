@@ -5,7 +5,7 @@ import type { Clock } from "../base/clock.js";
 import type { Log } from "../base/log.js";
 import type { WatchSink } from "../watch/watch-sink.js";
 import { toServiceError } from "./status.js";
-import { explain } from "./unary.js";
+import { explain, refuseLargeMetadata } from "./unary.js";
 
 /*
  * Every streaming method goes through this wrapper. Beyond what unary.ts guards
@@ -27,6 +27,8 @@ import { explain } from "./unary.js";
 export interface StreamEnvironment {
   readonly clock: Clock;
   readonly log: Log;
+  /** Bytes of metadata above which a stream is refused (S-40). */
+  readonly metadataBytesMax: number;
 }
 
 /** Serves one stream until the promise settles. Whatever it rejects with becomes the status. */
@@ -57,6 +59,7 @@ export function stream<Request, Response>(
 
     async function start(): Promise<void> {
       try {
+        refuseLargeMetadata(call.metadata, environment.metadataBytesMax);
         await work(call.request, sink);
       } finally {
         sink.release();
@@ -67,16 +70,23 @@ export function stream<Request, Response>(
 
 class CallSink<Request, Response> implements WatchSink {
   readonly #call: ServerWritableStream<Request, Response | Buffer>;
+  readonly #transport: Transport | undefined;
   #isOver = false;
   #settle: ((isWritten: boolean) => void) | undefined;
 
   constructor(call: ServerWritableStream<Request, Response | Buffer>) {
     this.#call = call;
+    this.#transport = transportOf(call);
     for (const end of ["cancelled", "close", "error"]) {
       call.once(end, () => {
         this.release();
       });
     }
+  }
+
+  get isRetiring(): boolean {
+    const connection = this.#transport?.session;
+    return isObject(connection) && Reflect.get(connection, "closed") === true;
   }
 
   async write(message: Uint8Array): Promise<boolean> {
@@ -116,6 +126,8 @@ function resetIfStuck(call: object, clock: Clock): void {
 
 interface Transport {
   readonly closed: boolean;
+  /** The connection. When it reaches its age grpc-js closes it: it takes no new streams. */
+  readonly session?: unknown;
   close(code: number): void;
   once(event: "close", listener: () => void): void;
 }
@@ -123,7 +135,8 @@ interface Transport {
 /**
  * The HTTP/2 stream under a call. grpc-js gives a server no way to reset one, so
  * this looks where it keeps it; where it is not found the stream stays until the
- * connection ends. `test/rpc/watch-backpressure.test.ts` notices.
+ * connection ends, and is not told before that its connection has reached its age.
+ * `test/rpc/watch-backpressure.test.ts` and `connection-age.test.ts` notice.
  */
 function transportOf(call: object): Transport | undefined {
   let layer: unknown = Reflect.get(call, "call");

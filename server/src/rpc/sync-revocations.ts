@@ -3,7 +3,7 @@ import type { SyncRevocationsRequest } from "@coatcheck/proto";
 import { answerSync } from "../watch/sync.js";
 import { encodeSyncAnswer } from "./event-codec.js";
 import { parseReceiver } from "./revocation-rules.js";
-import type { RevocationEnvironment } from "./revocation-service.js";
+import type { RevocationEnvironment } from "./revocation-environment.js";
 
 /** Answers one SyncRevocations with the bytes of its response. */
 export async function syncRevocations(

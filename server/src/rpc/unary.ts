@@ -96,7 +96,8 @@ function whereThrown(error: unknown): string {
   return [error.name, ...frames.slice(0, 6).map((line) => line.trim())].join(" | ");
 }
 
-function refuseLargeMetadata(metadata: Metadata, bytesMax: number): void {
+/** Throws where a call's metadata is larger than a caller needs: it is a flood (S-40). */
+export function refuseLargeMetadata(metadata: Metadata, bytesMax: number): void {
   let bytes = 0;
   for (const key of Object.keys(metadata.getMap())) {
     for (const value of metadata.get(key)) {

@@ -3,7 +3,7 @@ import type { WatchRevocationsRequest } from "@coatcheck/proto";
 import type { WatchSink } from "../watch/watch-sink.js";
 import { TooManyWatchersError, WatchDrainingError } from "../watch/watch-error.js";
 import type { CloseCause } from "../watch/watcher-state.js";
-import type { RevocationEnvironment } from "./revocation-service.js";
+import type { RevocationEnvironment } from "./revocation-environment.js";
 import { parseReceiver } from "./revocation-rules.js";
 import { RpcError } from "./status.js";
 

@@ -1,6 +1,11 @@
 /** Where a watcher's messages go: one stream of one client. */
 export interface WatchSink {
   /**
+   * Whether the connection under the stream has reached its age: it takes no
+   * new streams, and ends this one soon.
+   */
+  readonly isRetiring: boolean;
+  /**
    * Hands over one message. True once the transport has taken it, which it does
    * only as fast as the client reads; false where the stream has ended or was
    * released. Never rejects. A second message is not handed over before the

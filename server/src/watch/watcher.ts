@@ -251,6 +251,11 @@ export class Watcher {
   }
 
   #goawayStep(): Step | undefined {
+    // A stream may open late on an old connection, so its own age says nothing of that. Asked
+    // before every message, and so at least with every Progress.
+    if (this.#sink.isRetiring) {
+      this.goaway(this.#environment.options.reconnectWithinMs);
+    }
     if (this.#goawayWithinMs === undefined) {
       return undefined;
     }

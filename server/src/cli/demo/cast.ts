@@ -32,18 +32,30 @@ const EXTENSION = extname(fileURLToPath(import.meta.url));
 const EXEC_ARGV =
   EXTENSION === ".ts" ? ["--conditions=@coatcheck/source", "--import=tsx"] : process.execArgv;
 
-/** Starts the authority on `port`. It takes its store from the environment, as `npm start` does. */
-export function startAuthority(port: number): Actor {
+/** What the demo's keys begin with, so that in a shared Redis it meets nobody's sessions. */
+export const DEMO_NAMESPACE = "coatcheck-demo:";
+
+/** The authority's process. `ended` rejects when it ends, and settles in no other way. */
+export interface AuthorityProcess extends Actor {
+  readonly ended: Promise<never>;
+}
+
+/**
+ * Starts the authority on `port`. It takes its store from the environment, as `npm start` does;
+ * in a Redis it keeps to keys of its own.
+ */
+export function startAuthority(port: number): AuthorityProcess {
   const entry = new URL(`authority${EXTENSION}`, import.meta.url);
   const child = fork(fileURLToPath(entry), [], {
     env: environmentWith({
       COATCHECK_LISTEN: `127.0.0.1:${String(port)}`,
+      COATCHECK_NAMESPACE: DEMO_NAMESPACE,
       COATCHECK_LOG_LEVEL: "warn",
     }),
     execArgv: EXEC_ARGV,
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
-  return actor(child);
+  return { ...actor(child), ended: endOf(child, "authority") };
 }
 
 /** Starts a service and resolves once its SDK is ready. */
@@ -54,12 +66,7 @@ export async function startService(name: string, targets: ServiceTargets): Promi
     stdio: ["ignore", "ignore", "inherit", "ipc"],
   });
   const waiting = new Map<number, (message: AnswerMessage) => void>();
-  const ended = new Promise<never>((_resolve, reject) => {
-    child.once("exit", (code) => {
-      reject(new Error(`The service "${name}" ended with exit code ${String(code)}`));
-    });
-  });
-  ended.catch(() => undefined);
+  const ended = endOf(child, `service "${name}"`);
   child.on("message", (message: AnswerMessage) => waiting.get(message.id)?.(message));
   let lastId = 0;
   function reply(id: number): Promise<AnswerMessage> {
@@ -81,7 +88,7 @@ export async function startService(name: string, targets: ServiceTargets): Promi
       child.send({ id: lastId, name: callName, ask } satisfies CallMessage);
       const { answer, problem } = await answered;
       if (problem !== undefined) {
-        throw new Error(`The service "${name}" says: ${problem}`);
+        throw new Error(`the service "${name}" says: ${problem}`);
       }
       return answer as ServiceCalls[typeof callName]["answer"];
     },
@@ -99,6 +106,17 @@ export async function freePort(): Promise<number> {
     server.close(resolve);
   });
   return port;
+}
+
+function endOf(child: ChildProcess, title: string): Promise<never> {
+  const ended = new Promise<never>((_resolve, reject) => {
+    child.once("exit", (code, signal) => {
+      reject(new Error(`the ${title} ended with ${signal ?? `exit code ${String(code)}`}`));
+    });
+  });
+  // Whoever waits is told; where nobody does, it is no error.
+  ended.catch(() => undefined);
+  return ended;
 }
 
 function actor(child: ChildProcess): Actor {

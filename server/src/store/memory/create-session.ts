@@ -85,16 +85,14 @@ function liveSessions(
   return live.reverse();
 }
 
-/** Takes a session that is dead for good out of the index. Returns whether it is dead at all. */
+/** Writes the end of a session that is dead for good. Returns whether it is dead at all. */
 function prune(partition: MemoryPartition, record: MemoryRecord, nowMs: number): boolean {
   const verdict = partition.judge(record, nowMs);
   if (verdict.kind === "live") {
     return false;
   }
-  if (verdict.outcome === "revoked") {
+  if (!isRecoverable(record, verdict, nowMs)) {
     partition.settle(record, verdict);
-  } else if (!isRecoverable(record, verdict, nowMs)) {
-    partition.unindex(record);
   }
   return true;
 }

@@ -6,7 +6,12 @@ import { findToken } from "../../session/token-slots.js";
 import type { SessionRecord } from "../session-store.js";
 import { CutoffTable } from "./cutoff-table.js";
 import { MemoryLog, type NewEvent } from "./memory-log.js";
-import { type MemoryRecord, toSessionRecord, type Verdict } from "./memory-record.js";
+import {
+  type MemoryRecord,
+  retainedUntilMs,
+  toSessionRecord,
+  type Verdict,
+} from "./memory-record.js";
 import { ReapQueue } from "./reap-queue.js";
 import { RequestBook } from "./request-book.js";
 import { SubjectIndex } from "./subject-index.js";
@@ -167,11 +172,14 @@ export class MemoryPartition {
     return revision;
   }
 
-  /** Writes an end that has its event already, and takes the id out of the index. */
+  /**
+   * Writes an end that has its event already, or an expiry, which has none, and
+   * takes the id out of the index.
+   */
   settle(record: MemoryRecord, ended: NonNullable<MemoryRecord["ended"]>): void {
     record.ended = ended;
     this.unindex(record);
-    this.schedule(record, ended.end.atMs + record.policy.retentionMs);
+    this.schedule(record, retainedUntilMs(record, ended));
   }
 
   /** Deletes a record. */

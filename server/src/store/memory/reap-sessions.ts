@@ -32,12 +32,9 @@ function reapOne(partition: MemoryPartition, record: MemoryRecord, nowMs: number
   const untilMs = retainedUntilMs(record, verdict);
   if (nowMs >= untilMs) {
     partition.delete(record);
-  } else if (verdict.outcome === "revoked" && record.ended === undefined) {
+  } else if (record.ended === undefined && !isRecoverable(record, verdict, nowMs)) {
     partition.settle(record, verdict);
   } else {
-    if (!isRecoverable(record, verdict, nowMs)) {
-      partition.unindex(record);
-    }
     partition.schedule(record, untilMs);
   }
 }

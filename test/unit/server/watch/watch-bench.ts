@@ -20,6 +20,7 @@ export class ScriptedSink implements WatchSink {
   readonly sizes: number[] = [];
   /** Whether the transport takes messages at once. */
   reading = true;
+  isRetiring = false;
   writesPending = 0;
   writesPendingMax = 0;
   #settle: ((isWritten: boolean) => void) | undefined;

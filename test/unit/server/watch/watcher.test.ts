@@ -461,6 +461,23 @@ describe("WatcherRegistry", () => {
     expect(bench.ends).toEqual(new Array<string>(20).fill("drained"));
   });
 
+  it("asks a young stream to reconnect when its connection takes no more, within a quarter of L", async () => {
+    const bench = await new WatchBench({ reconnectWithinMs: 2000 }).start();
+    const sink = await bench.open();
+
+    sink.isRetiring = true;
+    await bench.pass(MAX_STALENESS_MS / 4);
+    expect(sink.kinds()).toContain("goaway");
+    bench.log.append(1);
+    await bench.pass(1000);
+    expect(sink.events()).toHaveLength(1);
+    expect(bench.ends).toEqual([]);
+    await bench.pass(1000);
+
+    expect(sink.kinds().filter((kind) => kind === "goaway")).toHaveLength(1);
+    expect(bench.ends).toEqual(["drained"]);
+  });
+
   it("lists who watches, where they are and how far behind", async () => {
     const bench = await new WatchBench().start();
     await bench.open({ reading: false });
