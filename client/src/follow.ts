@@ -46,7 +46,12 @@ interface Follower {
   readonly backoff: Backoff;
   timer: Timer | undefined;
   session: Session | undefined;
-  isRotatedPeriodically: boolean;
+  /**
+   * What was heard of the token's rotation since it was last answered valid. A
+   * periodic one retires the token of a session that goes on; any other kind was
+   * meant to cut off whoever holds the token, and stays so whatever follows.
+   */
+  rotation: "none" | "periodic" | "defensive";
   isChecking: boolean;
   /** Something happened while it was being checked: what comes back may be older. */
   isDirty: boolean;
@@ -98,7 +103,7 @@ export class Followers {
       backoff: new Backoff(this.#options.randomness),
       timer: undefined,
       session: undefined,
-      isRotatedPeriodically: false,
+      rotation: "none",
       isChecking: false,
       isDirty: false,
       unansweredSinceMs: undefined,
@@ -144,9 +149,10 @@ export class Followers {
 
   #onOwnEvent(follower: Follower, event: RevocationEvent): void {
     if (event.kind === "changed" && event.trigger === "periodic") {
-      follower.isRotatedPeriodically = true;
+      if (follower.rotation === "none") follower.rotation = "periodic";
       return;
     }
+    if (event.kind === "changed" && event.trigger !== undefined) follower.rotation = "defensive";
     this.#check(follower);
   }
 
@@ -158,6 +164,8 @@ export class Followers {
       if (!partitions.has(partition)) continue;
       follower.isDirty = follower.isChecking;
       follower.minRevision = this.#options.applied(partition);
+      // If the token was rotated since, nobody heard by what.
+      follower.rotation = "none";
       this.#checkIn(follower, randomness.fraction() * boundMs);
     }
   }
@@ -201,10 +209,15 @@ export class Followers {
     }
   }
 
-  /** The followed token dies with a periodic rotation; the session it opened does not. */
+  /** The followed token may die with a periodic rotation; the session it opened does not. */
   async #afterRotation(follower: Follower, answer: Validation): Promise<Validation> {
     const isRotated = answer.kind === "invalid" && answer.outcome === "rotated";
-    if (!isRotated || !follower.isRotatedPeriodically) return answer;
+    if (!isRotated || follower.rotation !== "periodic") {
+      const isClean = answer.kind === "valid" && !follower.isDirty;
+      // Asked after that event and still valid: it was the rotation that made this token.
+      if (isClean && follower.rotation === "defensive") follower.rotation = "none";
+      return answer;
+    }
     try {
       const session = await this.#options.read(follower.sessionId);
       if (session.state !== "active") return answer;

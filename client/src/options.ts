@@ -159,11 +159,30 @@ export function resolveOptions(options: SessionClientOptions): ResolvedOptions {
       ownMutationsMax: OWN_MUTATIONS_MAX,
       maxStalenessMs,
     },
-    logger: options.logger,
+    logger: options.logger && quiet(options.logger),
     meterProvider: options.meterProvider,
     clock: options.clock ?? systemClock,
     randomness,
     transport: options.transport,
+  };
+}
+
+/** A logger that throws must not end the loops that keep the promise. */
+function quiet(logger: Logger): Logger {
+  function tell(level: keyof Logger, ...said: Parameters<Logger["info"]>): void {
+    try {
+      logger[level](...said);
+    } catch {
+      // There is nobody left to tell.
+    }
+  }
+  return {
+    info: (...said) => {
+      tell("info", ...said);
+    },
+    warn: (...said) => {
+      tell("warn", ...said);
+    },
   };
 }
 

@@ -32,7 +32,9 @@ export function afterRotate(sessionId: string, reply: RotateReply): readonly Own
   if (revision !== undefined && ended?.reason === "token-reuse") {
     return [{ kind: "revoked", sessionId, revision, end: ended }];
   }
-  if (revision !== undefined && reply.outcome === "valid") {
+  // The revision of a login is the new session's, and says nothing of the one it left behind.
+  const isSame = reply.session?.sessionId === sessionId;
+  if (revision !== undefined && isSame) {
     return [{ kind: "changed", sessionId, revision }];
   }
   return [{ kind: "uncertain", sessionId }];

@@ -97,7 +97,7 @@ class AuthorityClient implements SessionClient {
   readonly #validator: Validator;
   readonly #mutations: Mutations;
   readonly #followers: Followers;
-  readonly #listeners = new Set<(event: RevocationEvent) => void>();
+  readonly #listeners = new Set<(event: RevocationEvent) => unknown>();
   readonly #counters = createCounters();
   #closing: Promise<void> | undefined;
 
@@ -211,9 +211,7 @@ class AuthorityClient implements SessionClient {
 
   onRevoked(listener: (event: RevocationEvent) => void): () => void {
     // A function passed twice is two subscriptions: each has its own end.
-    function own(event: RevocationEvent): void {
-      listener(event);
-    }
+    const own = listener.bind(undefined);
     this.#listeners.add(own);
     if (this.#closing === undefined) this.#watch.start();
     return () => {
@@ -272,13 +270,19 @@ class AuthorityClient implements SessionClient {
 
   #tell(event: RevocationEvent): void {
     for (const listener of this.#listeners) {
+      // A listener's mistake must not keep the cache from applying the next event.
       try {
-        listener(event);
+        const returned: unknown = listener(event);
+        // An async function is a listener as well, and its mistake a rejection.
+        if (returned instanceof Promise) returned.catch(this.#onListenerFailed);
       } catch (thrown) {
-        // A listener's mistake must not keep the cache from applying the next event.
-        const { message } = toSessionAuthorityError(thrown);
-        this.#options.logger?.warn("an onRevoked listener failed", { message });
+        this.#onListenerFailed(thrown);
       }
     }
   }
+
+  readonly #onListenerFailed = (thrown: unknown): void => {
+    const { message } = toSessionAuthorityError(thrown);
+    this.#options.logger?.warn("an onRevoked listener failed", { message });
+  };
 }

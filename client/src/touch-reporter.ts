@@ -56,14 +56,22 @@ export class TouchReporter {
     this.#flushSoon();
   }
 
-  /** Reports what waits. Uses of a failed report wait for the next one. */
+  /**
+   * Reports what waits. Uses of a failed report wait for the next one, and so do
+   * those behind it: an authority that is away would otherwise hold `close` for
+   * one deadline per thousand of them.
+   */
   async flush(): Promise<void> {
     this.#timer?.cancel();
     this.#timer = undefined;
     const waiting = [...this.#waiting];
     this.#waiting = new Map();
     for (let start = 0; start < waiting.length; start += USES_PER_CALL_MAX) {
-      await this.#report(waiting.slice(start, start + USES_PER_CALL_MAX));
+      const uses = waiting.slice(start, start + USES_PER_CALL_MAX);
+      if (!(await this.#report(uses))) {
+        for (const [sessionId, use] of waiting.slice(start)) this.#keep(sessionId, use);
+        return;
+      }
     }
   }
 
@@ -76,11 +84,12 @@ export class TouchReporter {
 
   #flushSoon(): void {
     this.flush().catch(() => {
-      // `#report` keeps what could not be reported; nothing else can fail.
+      // What could not be reported was kept; nothing else can fail.
     });
   }
 
-  async #report(uses: readonly (readonly [string, Use])[]): Promise<void> {
+  /** Says whether the report arrived. */
+  async #report(uses: readonly (readonly [string, Use])[]): Promise<boolean> {
     const { transport, clock, counters, deadlineMs } = this.#options;
     const now = instantOf(clock);
     const items = uses.map(([sessionId, use]): SessionUse => {
@@ -92,8 +101,9 @@ export class TouchReporter {
       const outcomes = await transport.touch(items, { deadlineMs });
       counters.touchesReported += items.length;
       this.#dropEnded(items, outcomes);
+      return true;
     } catch {
-      for (const [sessionId, use] of uses) this.#keep(sessionId, use);
+      return false;
     }
   }
 

@@ -7,7 +7,7 @@
 -- ARGV[4]  JSON: partition, request, arguments, event; id, token, nonce, recovery;
 --          tenant, client, subject (digests; no subject: anonymous), tenant_id;
 --          device, bind, ip, agent; aal, amr, auth; idle, absolute, touch, grace,
---          window, retention (ms), max, action
+--          window, retention (ms), max, action; claim (optional)
 -- ARGV[5]  facts
 --
 -- Returns {status, …}
@@ -16,6 +16,8 @@
 --   "LIMIT"       the number of live sessions; nothing written
 --   "SUPERSEDED"  id: created before, and its token is not to be had any more
 --   "REUSED"      the request id was used for something else
+--   "CLAIMED"     id: a session that another call created under the same claim, and
+--                 that lives; nothing written
 --   "TAKEN"       the id is taken; nothing written (S-02)
 --
 -- A repeat is answered before anything is evicted: a client that lost the reply
@@ -49,6 +51,15 @@ if known then
     return { 'SUPERSEDED', known[1] }
   end
   return { 'CREATED', known[1], known[2], known[3], known[4], known[5], pack_record(s, nil), 'repeated' }
+end
+-- Of two logins that take over from one session only one may evict for it.
+local claim_key = command.claim and prefix .. 'r:' .. command.claim
+local claimed = claim_key and redis.call('GET', claim_key)
+if claimed then
+  local s = load_sessions({ claimed })[1]
+  if s and not judge(s) then
+    return { 'CLAIMED', claimed }
+  end
 end
 if redis.call('EXISTS', KEYS[2]) == 1 then
   return { 'TAKEN' }
@@ -109,7 +120,7 @@ local fields = {
 local optional = { 'auth', 'window', 'recovery', 'aal', 'amr', 'bind', 'ip', 'agent', 'device' }
 for _, name in ipairs(optional) do
   local value = command[name]
-  if value and value ~= 0 and value ~= '' then
+  if value and (value ~= 0 or name == 'auth') and value ~= '' then
     fields[#fields + 1] = name
     fields[#fields + 1] = type(value) == 'number' and text(value) or value
   end
@@ -143,6 +154,9 @@ end
 
 local result = { s.id, command.nonce, command.token, table.concat(evicted, ' '), place() }
 remember('create', result)
+if claim_key then
+  redis.call('SET', claim_key, s.id, 'PX', REQUEST_TTL_MS)
+end
 result[#result + 1] = pack_record(s, nil)
 result[#result + 1] = 'new'
 return { 'CREATED', unpack(result) }

@@ -54,9 +54,16 @@ for position, entry in ipairs(entries) do
   ids[position] = entry.id
 end
 local noted_gen, noted_seq = parse_revision(progress.head)
+
+-- Whether a session was there at the first batch. The instant tells, and in the same one
+-- the place it was issued at; that place alone moves where another revocation spares it.
+local function is_older(s)
+  return s.created < progress.at
+    or (s.created == progress.at and not is_before(noted_gen, noted_seq, s.gen, s.seq))
+end
+
 for _, s in ipairs(load_sessions(ids)) do
-  local is_meant = s and s.created <= progress.at and not is_before(noted_gen, noted_seq, s.gen, s.seq)
-    and redis.call('HGET', s.key, 'device') == command.device
+  local is_meant = s and is_older(s) and redis.call('HGET', s.key, 'device') == command.device
   local e = is_meant and judge(s)
   if is_meant and not (e and e.revision) then
     progress.count = progress.count + 1

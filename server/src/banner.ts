@@ -2,6 +2,10 @@ import { styleText } from "node:util";
 
 import type { Config } from "./config.js";
 
+/** Host, port and database: nothing that could be a secret. */
+const PLAIN_URL = /^redis:\/\/[A-Za-z0-9.-]+(:\d+)?(\/\d+)?$/;
+const DEFAULT_NAMESPACE = "cc:";
+
 /** What the banner is about. */
 export interface BannerFacts {
   readonly address: string;
@@ -16,6 +20,8 @@ export function formatBanner(facts: BannerFacts): string {
   const { address, version, config } = facts;
   const paint: Paint = (style, text) => (facts.isColoured ? styleText(style, text) : text);
   const store = config.redisUrl === undefined ? memoryWarning(paint) : redisLine(config, paint);
+  // Every interface is no place to connect to.
+  const target = address.replace(/^(0\.0\.0\.0|\[::\]):/, "127.0.0.1:");
   return [
     "",
     `${paint("bold", `Coatcheck ${version}`)} listens on ${paint("bold", address)}, ` +
@@ -23,13 +29,12 @@ export function formatBanner(facts: BannerFacts): string {
     ...store,
     "",
     paint("dim", "# Create a session:"),
-    grpcurl(address, config.reflection),
+    grpcurl(target, config.reflection),
     "",
     paint("dim", "# In a service:"),
-    ...sdk(address),
+    ...sdk(target),
     "",
-    paint("dim", redisHint(config)),
-    "COATCHECK_REDIS_URL=redis://127.0.0.1:6379 npm start",
+    ...nextStep(config, paint),
     "",
     "",
   ].join("\n");
@@ -53,10 +58,20 @@ function redisLine(config: Config, paint: Paint): string[] {
   ];
 }
 
-function redisHint(config: Config): string {
-  return config.redisUrl === undefined
-    ? "# Keep sessions in Redis 7 instead, with as many replicas as you like:"
-    : "# Another replica is the same command with another COATCHECK_LISTEN:";
+function nextStep(config: Config, paint: Paint): string[] {
+  const { redisUrl, listen, namespace } = config;
+  if (redisUrl === undefined) {
+    return [
+      paint("dim", "# Keep sessions in Redis 7 instead, with as many replicas as you like:"),
+      "COATCHECK_REDIS_URL=redis://127.0.0.1:6379 npm start",
+    ];
+  }
+  const variables = [
+    `COATCHECK_LISTEN=127.0.0.1:${listen.port === 0 ? 0 : listen.port + 1}`,
+    ...(namespace === DEFAULT_NAMESPACE ? [] : [`COATCHECK_NAMESPACE=${namespace}`]),
+    `COATCHECK_REDIS_URL=${PLAIN_URL.test(redisUrl) ? redisUrl : "redis://…"}`,
+  ];
+  return [paint("dim", "# Another replica on this machine:"), `${variables.join(" ")} npm start`];
 }
 
 function grpcurl(address: string, hasReflection: boolean): string {

@@ -6,6 +6,7 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { type Clock, systemClock } from "./base/clock.js";
 import { type Log, silentLog } from "./base/log.js";
 import { sleep } from "./base/sleep.js";
+import { Turns } from "./base/turns.js";
 import { isLoopback, type ListenAddress } from "./config.js";
 import {
   type ConnectionLimits,
@@ -24,6 +25,7 @@ import { type AuthorityStats, createAdminService } from "./rpc/admin-service.js"
 import { CallLoad } from "./rpc/call-load.js";
 import { eventCodec } from "./rpc/event-codec.js";
 import { Health } from "./rpc/health.js";
+import { readable } from "./rpc/readable.js";
 import { addReflection } from "./rpc/reflection.js";
 import type { RevocationCounters } from "./rpc/revocation-environment.js";
 import { createRevocationService, RevocationServiceDefinition } from "./rpc/revocation-service.js";
@@ -174,9 +176,8 @@ class RunningAuthority implements Authority {
   }
 
   async deploymentId(): Promise<string> {
-    if (this.#deploymentId === "") {
-      this.#deploymentId = await this.#store.deploymentId();
-    }
+    // Asked each time: the data may have been exchanged for other data (FAULTS row 23).
+    this.#deploymentId = await this.#store.deploymentId();
     return this.#deploymentId;
   }
 
@@ -251,6 +252,7 @@ class RunningAuthority implements Authority {
       policies: resolvePolicies(options.policies ?? {}),
       maxStalenessMs: this.#maxStalenessMs,
       counters: this.#counters,
+      turns: new Turns(),
     };
     const revocations = {
       hub: this.#hub,
@@ -260,13 +262,16 @@ class RunningAuthority implements Authority {
       deploymentId: () => this.deploymentId(),
       counters: this.#revocationCounters,
     };
-    this.#server.addService(sessionServiceDefinition, createSessionService(sessions, calls));
     this.#server.addService(
-      RevocationServiceDefinition,
+      readable(sessionServiceDefinition),
+      createSessionService(sessions, calls),
+    );
+    this.#server.addService(
+      readable(RevocationServiceDefinition),
       createRevocationService(revocations, calls),
     );
     this.#server.addService(
-      AdminServiceService,
+      readable(AdminServiceService),
       createAdminService(() => this.stats(), calls),
     );
     this.#health.addToServer(this.#server);

@@ -144,7 +144,7 @@ async function commandsRun(redis: Redis): Promise<readonly string[]> {
     .sort();
 }
 
-/** Everything that is stored, but for the clock that a touch moves. */
+/** Everything that is stored. */
 async function dataOf(redis: Redis): Promise<readonly string[]> {
   const keys = (await redis.keys("*")).sort();
   const dumps = await Promise.all(keys.map(async (key) => await redis.dumpBuffer(key)));

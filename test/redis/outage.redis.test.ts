@@ -4,7 +4,9 @@ import { Redis } from "ioredis";
 import { afterEach, describe, expect, it } from "vitest";
 
 import { startCutProxy, type CutProxy } from "#server/cli/cut-proxy.js";
+import { PARTITION_COUNT } from "#server/session/partition.js";
 import type { Revision } from "#server/session/revision.js";
+import { mintSessionId } from "#server/session/token.js";
 import type { RedisStoreOptions } from "#server/store/redis/redis-store.js";
 import { StoreUnavailableError } from "#server/store/store-error.js";
 
@@ -68,6 +70,22 @@ describe("a Redis that was killed and started again", () => {
     await server.start();
 
     expect(await eventually(async () => await world.outcome(session))).toBe("valid");
+  });
+
+  it("knows that nothing was applied where no partition was open yet (R5)", async () => {
+    const server = await startServer(PERSISTENT);
+    const { harness, world } = await startWorld(server.url, { commandTimeoutMs: 100 });
+    const elsewhere = mintSessionId((PARTITION + 1) % PARTITION_COUNT);
+    await harness.redis.call("CLIENT", "PAUSE", "500", "ALL");
+
+    const [unopened, open] = await Promise.all(
+      [{ sessionId: elsewhere, subject: "" }, {}].map(
+        async (command) => await world.tryCreate(command).catch((reason: unknown) => reason),
+      ),
+    );
+
+    expect(unopened).toMatchObject({ name: "StoreUnavailableError", applied: "no" });
+    expect(open).toMatchObject({ name: "StoreUnavailableError", applied: "unknown" });
   });
 
   it("goes on in a new generation, from which old positions are judged, FAULTS row 18", async () => {

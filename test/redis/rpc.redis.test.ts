@@ -1,8 +1,10 @@
 import { randomUUID } from "node:crypto";
 
+import { Redis } from "ioredis";
 import { describe, expect, inject, it } from "vitest";
 
 import { createAuthority } from "#server/server.js";
+import { createKeySpace } from "#server/store/redis/keys.js";
 import { createRedisStore } from "#server/store/redis/redis-store.js";
 
 import { freePort } from "../support/free-port.js";
@@ -37,6 +39,31 @@ describe("an authority whose Redis is away", () => {
 
     api.close();
     await authority.close();
+  });
+
+  it("takes the name of the data that is there, where it was exchanged under it (row 23)", async () => {
+    const redis = await startRedisServer();
+    const authority = await createAuthority({
+      createStore: (options) =>
+        createRedisStore({ ...options, url: `redis://127.0.0.1:${redis.port}` }),
+    });
+    const api = new SessionApi(authority.address);
+    const before = await authority.deploymentId();
+    const client = new Redis(redis.port);
+
+    await client.hset(createKeySpace("cc:").head(0), "deployment", "restored");
+
+    await eventually(async () => (await authority.deploymentId()) === "restored");
+    const { deploymentId, heads } = await api.sync();
+    expect(before).not.toBe("restored");
+    expect(deploymentId).toBe("restored");
+    expect(await failure(api.sync({ deploymentId: before, position: heads }))).toMatchObject({
+      reason: "WRONG_DEPLOYMENT",
+    });
+    client.disconnect();
+    api.close();
+    await authority.close();
+    await redis.stop();
   });
 
   it("becomes ready again by itself when Redis is back", async () => {

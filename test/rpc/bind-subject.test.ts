@@ -8,9 +8,13 @@ import {
 } from "@coatcheck/proto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import { type Authority, createAuthority } from "#server/server.js";
+import { systemClock } from "#server/base/clock.js";
+import type { PolicyOverrides } from "#server/policies.js";
+import { type Authority, type AuthorityOptions, createAuthority } from "#server/server.js";
+import { createMemoryStore } from "#server/store/memory/memory-store.js";
 import { StoreUnavailableError } from "#server/store/store-error.js";
 
+import { eventually } from "../support/eventually.js";
 import { failure, SessionApi } from "../support/session-api.js";
 import { type Intercept, wrappedStore } from "../support/wrapped-store.js";
 
@@ -47,6 +51,22 @@ afterEach(async () => {
   api.close();
   await authority.close();
 });
+
+/** The same with other settings; the anonymous session is a new one. */
+async function replaceAuthority(
+  policy: PolicyOverrides[string],
+  options: AuthorityOptions = {},
+): Promise<void> {
+  api.close();
+  await authority.close();
+  authority = await createAuthority({
+    createStore: wrappedStore({ after: (method) => intercept.after?.(method) }),
+    policies: { default: policy },
+    ...options,
+  });
+  api = new SessionApi(authority.address);
+  token = (await api.create({ subject: "" })).token;
+}
 
 async function subjectSessions(): Promise<string[]> {
   return (await api.list({ subject })).sessions.map(({ sessionId }) => sessionId);
@@ -93,7 +113,7 @@ describe("binding an anonymous session to a subject", () => {
       if (method === "replace") throw new StoreUnavailableError("cut", "no");
     };
     expect(await failure(api.rotate({ ...login, token }))).toMatchObject({
-      reason: "STORE_UNAVAILABLE",
+      reason: "STORE_OUTCOME_UNKNOWN",
     });
     expect(await subjectSessions()).toHaveLength(1);
     expect((await api.validate(token)).outcome).toBe(ValidationOutcome.VALID);
@@ -155,6 +175,77 @@ describe("binding an anonymous session to a subject", () => {
     const winners = logins.filter(({ outcome }) => outcome === ValidationOutcome.VALID);
     expect(winners).toHaveLength(1);
     expect(await subjectSessions()).toEqual([winners[0]?.session?.sessionId]);
+  });
+
+  it("evicts once where two logins race for a subject at its limit (S-06)", async () => {
+    await replaceAuthority({ maxSessionsPerSubject: 2 });
+    const earlier = [await api.create({ subject }), await api.create({ subject })];
+    // Both have found their token valid before either creates.
+    let asked = 0;
+    intercept.after = async (method) => {
+      if (method !== "validate" || asked >= 2) return;
+      asked += 1;
+      await eventually(() => asked === 2);
+    };
+
+    const logins = await Promise.all([
+      api.rotate({ ...login, token, requestId: "a" }),
+      api.rotate({ ...login, token, requestId: "b" }),
+    ]);
+
+    const outcomes = logins.map(({ outcome }) => outcome).sort((a, b) => a - b);
+    const winner = logins.find(({ outcome }) => outcome === ValidationOutcome.VALID);
+    expect(outcomes).toEqual([ValidationOutcome.VALID, ValidationOutcome.ROTATED]);
+    expect(await subjectSessions()).toEqual([
+      earlier[1]?.session?.sessionId,
+      winner?.session?.sessionId,
+    ]);
+  });
+
+  it("has a second login end the anonymous session for a first one that died halfway", async () => {
+    intercept.before = (method) => {
+      if (method === "replace") throw new StoreUnavailableError("cut", "no");
+    };
+    await failure(api.rotate({ ...login, token, requestId: "first" }));
+    intercept.before = undefined;
+
+    const second = await api.rotate({ ...login, token, requestId: "second" });
+    const first = await api.rotate({ ...login, token, requestId: "first" });
+
+    expect([second.outcome, first.outcome]).toEqual([
+      ValidationOutcome.ROTATED,
+      ValidationOutcome.VALID,
+    ]);
+    expect(await subjectSessions()).toEqual([first.session?.sessionId]);
+    expect((await api.validate(first.token)).outcome).toBe(ValidationOutcome.VALID);
+  });
+
+  it("never says that nothing was applied once the new session is there (R5)", async () => {
+    intercept.before = (method) => {
+      if (method === "replace") throw new StoreUnavailableError("cut", "no");
+    };
+
+    expect(await failure(api.rotate({ ...login, token }))).toMatchObject({
+      code: "UNAVAILABLE",
+      reason: "STORE_OUTCOME_UNKNOWN",
+    });
+  });
+
+  it("takes a token that comes back long after its validity for stolen (§4)", async () => {
+    let aheadMs = 0;
+    const clock = { ...systemClock, wallMs: () => systemClock.wallMs() + aheadMs };
+    await replaceAuthority({ rotationGraceMs: 0 }, { createStore: createMemoryStore, clock });
+    const rotated = await api.rotate({ token, trigger: RotationTrigger.PERIODIC });
+    aheadMs = 31_000;
+
+    const reused = await api.rotate({ ...login, token });
+
+    expect(reused).toMatchObject({
+      outcome: ValidationOutcome.REVOKED,
+      ended: { reason: RevocationReason.TOKEN_REUSE },
+    });
+    expect((await api.validate(rotated.token)).outcome).toBe(ValidationOutcome.REVOKED);
+    expect(await subjectSessions()).toEqual([]);
   });
 
   it("creates nothing for a token that is no longer valid, and is not a repeat", async () => {

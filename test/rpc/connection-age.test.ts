@@ -38,11 +38,18 @@ describe("a connection that reaches its age", () => {
       { intervalMs: 25 },
     );
 
-    await Promise.all(watches.map(async ({ ended }) => await ended));
+    await Promise.all(watches.map(({ ended }) => ended));
 
     for (const watch of watches) {
       expect(watch.kinds().filter((kind) => kind === "goaway")).toHaveLength(1);
       expect(watch.refusal).toMatchObject({ code: "UNAVAILABLE", reason: "DRAINING" });
+    }
+  }, 20_000);
+
+  it("fails no call (R10)", async () => {
+    // A Sync takes 20 ms, so these see a few connections end.
+    for (let calls = 0; calls < 80; calls += 1) {
+      expect((await server.sync()).deploymentId).toBe(deploymentId);
     }
   }, 20_000);
 

@@ -165,6 +165,8 @@ describe("a repeated RotateSession", () => {
     expect(other.outcome).toBe(ValidationOutcome.ROTATED);
     expect(next.outcome).toBe(ValidationOutcome.VALID);
     expect(next.token).not.toBe(first.token);
+    const validated = await api.validate(next.token, { tenantId: subject });
+    expect(validated.outcome).toBe(ValidationOutcome.VALID);
   });
 
   it("is refused with other facts to raise", async () => {

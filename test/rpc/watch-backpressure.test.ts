@@ -152,6 +152,39 @@ describe("a drain", () => {
     expect(late.refusal?.code).toBe("UNAVAILABLE");
   });
 
+  it("serves its watchers until the window in which they reconnect is over (R10)", async () => {
+    const slow = await startWatchAuthority({ drainReconnectMs: 3000 });
+    const watch = slow.watch();
+    await eventually(() => watch.messages.length > 0);
+    const drained = slow.authority.drain();
+    await eventually(() => watch.kinds().includes("goaway"));
+
+    // For longer than anything else in a drain takes.
+    const sent: string[] = [];
+    const sinceMs = performance.now();
+    await eventually(async () => {
+      sent.push(await slow.revoke(3));
+      return performance.now() - sinceMs > 600;
+    });
+    await eventually(() => watch.eventIds().length === sent.length);
+
+    expect(watch.eventIds()).toEqual(sent);
+    await drained;
+    await watch.ended;
+    expect(watch.refusal).toMatchObject({ code: "UNAVAILABLE", reason: "DRAINING" });
+    await slow.close();
+  }, 20_000);
+
+  it("that is cut short ends streams from their handlers all the same", async () => {
+    const watch = server.watch();
+    await eventually(() => watch.messages.length > 0);
+
+    await server.authority.close();
+    await watch.ended;
+
+    expect(watch.refusal).toMatchObject({ code: "UNAVAILABLE", reason: "DRAINING" });
+  });
+
   it("ends a stream whose client does not read, too", async () => {
     server.stuckWatch();
     await eventually(() => server.authority.stats().watchers === 1);

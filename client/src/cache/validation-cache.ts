@@ -55,6 +55,9 @@ import {
   type Verdict,
 } from "./verdict.js";
 
+/** How old the answer of an authority may be that grants no lease: the usual L, in ms. */
+const UNGRANTED_BOUND_MS = 3_000;
+
 /** A token that memory is asked about. */
 export interface AskedToken {
   readonly sessionId: string;
@@ -180,7 +183,11 @@ export class ValidationCache {
 
   /** Whether somebody who asks now may be given the answer to an earlier question. */
   isJoinable(question: Question): boolean {
-    return question.era === this.#era && this.#stamps.isAfterAll(question.sessionId, question.tick);
+    const { sessionId, tick, era, appliedAtSend } = question;
+    if (era !== this.#era || !this.#stamps.isAfterAll(sessionId, tick)) return false;
+    // A change that has been heard of since may be missing in the answer (I10).
+    const mark = this.#known.markOf(sessionId);
+    return mark === undefined || (appliedAtSend !== undefined && !isBelow(appliedAtSend, mark));
   }
 
   /** What an answer means to one who asked or joined, at `now`. Changes nothing. */
@@ -327,7 +334,7 @@ export class ValidationCache {
   /** An authority that grants no lease still answers those who ask. */
   #directBoundMs(reply: ValidationReply): number {
     const grantedMs = this.#grantedMs(reply.maxStalenessMs);
-    return grantedMs > 0 ? grantedMs : this.#limits.maxStalenessMs;
+    return grantedMs > 0 ? grantedMs : this.#grantedMs(UNGRANTED_BOUND_MS);
   }
 
   #refusalOf(question: Question, facts: Facts, reply: ValidationReply): FillRefusal | undefined {
@@ -370,7 +377,10 @@ function leaseOf(entry: Entry, state: PartitionState, now: Instant): Lease {
 
 /** Both the answer and what was applied since must be at least that new. */
 function satisfies(entry: Entry, state: PartitionState, minRevision: Revision): boolean {
-  return !isBelow(entry.facts.asOf, minRevision) && hasApplied(state, minRevision);
+  const { asOf } = entry.facts;
+  // A revision of another partition compares with nothing here: the authority refuses it.
+  if (asOf.partition !== minRevision.partition) return false;
+  return !isBelow(asOf, minRevision) && hasApplied(state, minRevision);
 }
 
 function hasApplied(state: PartitionState, revision: Revision): boolean {

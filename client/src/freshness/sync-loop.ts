@@ -120,7 +120,8 @@ export class SyncLoop {
       this.#context.startOver(error.reason);
       return;
     }
-    this.#schedule(this.#backoff.nextMs());
+    // In health one is due every third of the bound: trying as often adds no load.
+    this.#schedule(Math.min(this.#backoff.nextMs(), this.#intervalMs()));
   }
 
   /** Nothing may end the loop: without it there is no lease. */

@@ -18,7 +18,6 @@ import {
   fromTimestamp,
   fromTrigger,
   toRevision,
-  unusable,
 } from "./convert.js";
 import type { FollowCall, SyncCall } from "./transport.js";
 
@@ -55,8 +54,13 @@ export function fromSyncResponse(response: wire.SyncRevocationsResponse): SyncRe
   };
 }
 
-/** A message of the stream. */
-export function fromWatchResponse(response: wire.WatchRevocationsResponse): WatchMessage {
+/**
+ * A message of the stream. Undefined where it says nothing that is known here: a
+ * newer authority may say more, and what it leaves out of the log its ranges show.
+ */
+export function fromWatchResponse(
+  response: wire.WatchRevocationsResponse,
+): WatchMessage | undefined {
   const { body } = response;
   switch (body?.$case) {
     case "opened":
@@ -79,7 +83,7 @@ export function fromWatchResponse(response: wire.WatchRevocationsResponse): Watc
     case "goaway":
       return { kind: "goaway", reconnectWithinMs: fromDuration(body.value.reconnectWithin, 0) };
     case undefined:
-      throw unusable("a message of the stream says nothing that is known");
+      return undefined;
   }
 }
 

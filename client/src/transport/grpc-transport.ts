@@ -7,12 +7,7 @@ import {
   type TouchSessionsResponse,
   type WatchRevocationsResponse,
 } from "@coatcheck/proto";
-import {
-  Metadata,
-  type CallOptions as GrpcCallOptions,
-  type ClientUnaryCall,
-  type ServiceError,
-} from "@grpc/grpc-js";
+import type { ServiceError } from "@grpc/grpc-js";
 import type { Clock } from "../base/clock.js";
 import { SessionAuthorityError, toSessionAuthorityError } from "../base/errors.js";
 import type { Randomness } from "../base/random.js";
@@ -45,15 +40,12 @@ import {
   toValidateRequest,
 } from "./convert-sessions.js";
 import { fromOutcome, fromSession } from "./convert.js";
-import { RetryBudget, withRetries, type RetrySurroundings } from "./retry.js";
+import { Line } from "./line.js";
+import { OpenCalls } from "./open-calls.js";
+import { RetryBudget } from "./retry.js";
 import { fromServiceError } from "./status.js";
-import type {
-  CallOptions,
-  FollowCall,
-  Transport,
-  WatchListener,
-  WatchStream,
-} from "./transport.js";
+import type { FollowCall, Transport, WatchListener, WatchStream } from "./transport.js";
+import { once, retried, type CallParts } from "./unary-call.js";
 
 /** Where the authority is, and what the transport runs on. */
 export interface GrpcTransportOptions {
@@ -66,191 +58,163 @@ export interface GrpcTransportOptions {
   readonly randomness: Randomness;
 }
 
-/** Sends one attempt of a unary call: grpc-js's generated methods have this shape. */
-type Send<Res> = (
-  metadata: Metadata,
-  options: Partial<GrpcCallOptions>,
-  callback: (error: ServiceError | null, response: Res) => void,
-) => ClientUnaryCall;
-
-/** One call: what it is called, how it is sent, how its answer is read. */
-interface Unary<Res, T> {
-  readonly method: string;
-  readonly send: Send<Res>;
-  readonly read: (response: Res) => T;
-  /** Nobody waits for it: it does not keep the process alive. */
-  readonly isBackground?: boolean;
-}
-
 /** Builds the transport. It connects when the first call is made. */
 export function createGrpcTransport(options: GrpcTransportOptions): Transport {
-  const { clock, randomness } = options;
+  const { clock, randomness, target, watchTarget } = options;
   const channelCredentials = toChannelCredentials(options.credentials);
-  const sessions = new SessionServiceClient(options.target, channelCredentials, CALL_CHANNEL);
-  const syncs = new RevocationServiceClient(options.target, channelCredentials, FRESHNESS_CHANNEL);
-  const streams = new RevocationServiceClient(
-    options.watchTarget,
-    channelCredentials,
-    FRESHNESS_CHANNEL,
-  );
+  const open = new OpenCalls();
   const surroundings = { clock, randomness, budget: new RetryBudget() };
+  let callChannel = CALL_CHANNEL;
+  const sessions = new Line({
+    clock,
+    open: () => {
+      const client = new SessionServiceClient(target, channelCredentials, callChannel);
+      // The first shares its connections with others of this process, dead ones too.
+      callChannel = FRESHNESS_CHANNEL;
+      return client;
+    },
+  });
+  const streams = new Line({
+    clock,
+    open: () => new RevocationServiceClient(watchTarget, channelCredentials, FRESHNESS_CHANNEL),
+  });
+  let endStream: (() => void) | undefined;
+  const syncs = new Line({
+    clock,
+    open: () => new RevocationServiceClient(target, channelCredentials, FRESHNESS_CHANNEL),
+    onReplaced: () => {
+      // The stream hears nothing of a dead path either. To resume it costs one call.
+      if (watchTarget !== target) return;
+      streams.replace();
+      endStream?.();
+    },
+  });
+  const parts = { line: sessions, open, surroundings };
 
   return {
-    ...sessionCalls(sessions, surroundings),
-    ...mutations(sessions, surroundings),
+    ...sessionCalls(parts),
+    ...mutations(parts),
     sync: async (call, callOptions) =>
-      await once(clock, callOptions, {
+      await once({ line: syncs, open, surroundings }, callOptions, {
         method: "SyncRevocations",
-        send: (...rest) => syncs.syncRevocations(toSyncRequest(call), ...rest),
+        send:
+          (client) =>
+          (...rest) =>
+            client.syncRevocations(toSyncRequest(call), ...rest),
         read: fromSyncResponse,
       }),
-    watch: (call, listener) => openWatch(streams, call, listener),
+    watch: (call, listener) => {
+      const stream = openWatch(streams.client, call, listener);
+      endStream = stream.end;
+      return stream;
+    },
     close: () => {
-      sessions.close();
-      syncs.close();
-      streams.close();
+      for (const line of [sessions, syncs, streams]) line.close();
+      open.endAll();
     },
   };
 }
 
 function sessionCalls(
-  client: SessionServiceClient,
-  surroundings: RetrySurroundings,
+  parts: CallParts<SessionServiceClient>,
 ): Pick<Transport, "validate" | "touch" | "get" | "list"> {
   return {
     validate: async (call, options) =>
-      await retried(surroundings, options, {
+      await retried(parts, options, {
         method: "ValidateSession",
-        send: (...rest) => client.validateSession(toValidateRequest(call), ...rest),
+        send:
+          (client) =>
+          (...rest) =>
+            client.validateSession(toValidateRequest(call), ...rest),
         read: fromValidateResponse,
       }),
     touch: async (uses, options) =>
-      await retried(surroundings, options, {
+      await retried(parts, options, {
         method: "TouchSessions",
-        send: (...rest) => client.touchSessions(toTouchRequest(uses), ...rest),
+        send:
+          (client) =>
+          (...rest) =>
+            client.touchSessions(toTouchRequest(uses), ...rest),
         read: (response: TouchSessionsResponse) => response.outcomes.map(fromOutcome),
       }),
     get: async (sessionId, options) =>
-      await retried(surroundings, options, {
+      await retried(parts, options, {
         method: "GetSession",
-        send: (...rest) => client.getSession(GetSessionRequest.create({ sessionId }), ...rest),
+        send:
+          (client) =>
+          (...rest) =>
+            client.getSession(GetSessionRequest.create({ sessionId }), ...rest),
         read: (response: GetSessionResponse) => fromSession(response.session),
       }),
     list: async (call, options) =>
-      await retried(surroundings, options, {
+      await retried(parts, options, {
         method: "ListSessions",
-        send: (...rest) => client.listSessions(ListSessionsRequest.create(call), ...rest),
+        send:
+          (client) =>
+          (...rest) =>
+            client.listSessions(ListSessionsRequest.create(call), ...rest),
         read: fromListResponse,
       }),
   };
 }
 
 function mutations(
-  client: SessionServiceClient,
-  surroundings: RetrySurroundings,
+  parts: CallParts<SessionServiceClient>,
 ): Pick<Transport, "create" | "update" | "rotate" | "revoke" | "revokeSubject"> {
   return {
     create: async (call, options) =>
-      await retried(surroundings, options, {
+      await retried(parts, options, {
         method: "CreateSession",
-        send: (...rest) => client.createSession(toCreateRequest(call), ...rest),
+        send:
+          (client) =>
+          (...rest) =>
+            client.createSession(toCreateRequest(call), ...rest),
         read: fromCreateResponse,
       }),
     update: async (call, options) =>
-      await retried(surroundings, options, {
+      await retried(parts, options, {
         method: "UpdateSession",
-        send: (...rest) => client.updateSession(toUpdateRequest(call), ...rest),
+        send:
+          (client) =>
+          (...rest) =>
+            client.updateSession(toUpdateRequest(call), ...rest),
         read: fromUpdateResponse,
       }),
     rotate: async (call, options) =>
-      await retried(surroundings, options, {
+      await retried(parts, options, {
         method: "RotateSession",
-        send: (...rest) => client.rotateSession(toRotateRequest(call), ...rest),
+        send:
+          (client) =>
+          (...rest) =>
+            client.rotateSession(toRotateRequest(call), ...rest),
         read: fromRotateResponse,
       }),
     revoke: async (call, options) =>
-      await retried(surroundings, options, {
+      await retried(parts, options, {
         method: "RevokeSession",
-        send: (...rest) => client.revokeSession(toRevokeRequest(call), ...rest),
+        send:
+          (client) =>
+          (...rest) =>
+            client.revokeSession(toRevokeRequest(call), ...rest),
         read: fromRevokeResponse,
       }),
     revokeSubject: async (call, options) =>
-      await retried(surroundings, options, {
+      await retried(parts, options, {
         method: "RevokeSubjectSessions",
-        send: (...rest) => client.revokeSubjectSessions(toRevokeSubjectRequest(call), ...rest),
+        send:
+          (client) =>
+          (...rest) =>
+            client.revokeSubjectSessions(toRevokeSubjectRequest(call), ...rest),
         read: fromRevokeSubjectResponse,
       }),
   };
-}
-
-async function retried<Res, T>(
-  surroundings: RetrySurroundings,
-  options: CallOptions,
-  unary: Unary<Res, T>,
-): Promise<T> {
-  return await withRetries(surroundings, options.deadlineMs, async (leftMs) => {
-    return await once(surroundings.clock, { ...options, deadlineMs: leftMs }, unary);
-  });
-}
-
-/**
- * One attempt. grpc-js counts deadlines on the wall clock, which may be stepped,
- * so a timer of ours counts as well.
- */
-async function once<Res, T>(clock: Clock, options: CallOptions, unary: Unary<Res, T>): Promise<T> {
-  if (options.signal?.aborted === true) throw cancelled(unary.method, "no");
-  try {
-    return await send(clock, options, unary);
-  } catch (thrown) {
-    throw toSessionAuthorityError(thrown);
-  }
-}
-
-async function send<Res, T>(clock: Clock, options: CallOptions, unary: Unary<Res, T>): Promise<T> {
-  const { signal, deadlineMs } = options;
-  return await new Promise<T>((resolve, reject) => {
-    const deadline = Math.ceil(clock.wallMs() + deadlineMs);
-    const call = unary.send(new Metadata(), { deadline }, (error, response) => {
-      settle();
-      if (error !== null) {
-        reject(fromServiceError(unary.method, error));
-        return;
-      }
-      try {
-        resolve(unary.read(response));
-      } catch (thrown) {
-        reject(toSessionAuthorityError(thrown));
-      }
-    });
-    const timer = clock.setTimer(
-      deadlineMs,
-      () => {
-        end(timedOut(unary.method, deadlineMs));
-      },
-      unary.isBackground === true ? undefined : "keeps-alive",
-    );
-    signal?.addEventListener("abort", onAbort);
-
-    function onAbort(): void {
-      end(cancelled(unary.method, "unknown"));
-    }
-    function end(error: SessionAuthorityError): void {
-      settle();
-      reject(error);
-      call.cancel();
-    }
-    function settle(): void {
-      timer.cancel();
-      signal?.removeEventListener("abort", onAbort);
-    }
-  });
 }
 
 function openWatch(
   client: RevocationServiceClient,
   call: FollowCall,
   listener: WatchListener,
-): WatchStream {
+): WatchStream & { readonly end: () => void } {
   const stream = client.watchRevocations(toWatchRequest(call));
   let isOver = false;
 
@@ -263,7 +227,8 @@ function openWatch(
   stream.on("data", (response: WatchRevocationsResponse) => {
     if (isOver) return;
     try {
-      listener.onMessage(fromWatchResponse(response));
+      const message = fromWatchResponse(response);
+      if (message !== undefined) listener.onMessage(message);
     } catch (thrown) {
       end(toSessionAuthorityError(thrown));
     }
@@ -273,37 +238,24 @@ function openWatch(
     end(fromServiceError("WatchRevocations", error));
   });
   stream.on("end", () => {
-    end(endedQuietly());
+    end(endedQuietly("the authority closed the stream"));
   });
   return {
     cancel: () => {
       isOver = true;
       stream.cancel();
     },
+    end: () => {
+      end(endedQuietly("the path to the authority is dead"));
+    },
   };
 }
 
-function endedQuietly(): SessionAuthorityError {
+function endedQuietly(why: string): SessionAuthorityError {
   return new SessionAuthorityError({
     reason: "unreachable",
     applied: "no",
-    message: "WatchRevocations ended: the authority closed the stream",
+    message: `WatchRevocations ended: ${why}`,
     retryable: true,
-  });
-}
-
-function timedOut(method: string, deadlineMs: number): SessionAuthorityError {
-  return new SessionAuthorityError({
-    reason: "timeout",
-    applied: "unknown",
-    message: `${method} failed: no answer within ${Math.round(deadlineMs)} ms`,
-  });
-}
-
-function cancelled(method: string, applied: "no" | "unknown"): SessionAuthorityError {
-  return new SessionAuthorityError({
-    reason: "cancelled",
-    applied,
-    message: `${method} failed: the caller's signal aborted`,
   });
 }

@@ -46,19 +46,32 @@ export async function withRetries<T>(
 ): Promise<T> {
   const { clock, randomness, budget } = surroundings;
   const endsAtMs = clock.monotonicMs() + deadlineMs;
+  let isUnknown = false;
   for (let attempts = 1; ; attempts += 1) {
     try {
       const result = await attempt(Math.max(1, endsAtMs - clock.monotonicMs()));
       budget.credit();
       return result;
     } catch (error) {
-      if (!(error instanceof SessionAuthorityError) || !error.retryable) throw error;
+      if (!(error instanceof SessionAuthorityError)) throw error;
+      isUnknown ||= error.applied === "unknown";
+      if (!error.retryable) throw asKnown(error, isUnknown);
       const backoffMs = randomness.fraction() * BACKOFF_STEP_MS * attempts;
       const isInTime = clock.monotonicMs() + backoffMs < endsAtMs;
-      if (!budget.spend() || attempts >= ATTEMPTS_MAX || !isInTime) throw error;
+      if (!budget.spend() || attempts >= ATTEMPTS_MAX || !isInTime) {
+        throw asKnown(error, isUnknown);
+      }
       await delay(clock, backoffMs);
     }
   }
+}
+
+/** That the last attempt changed nothing says nothing of an earlier one, which may still arrive. */
+function asKnown(error: SessionAuthorityError, isUnknown: boolean): SessionAuthorityError {
+  if (!isUnknown || error.applied === "unknown") return error;
+  const { reason, message, retryable, retryAfterMs, metadata } = error;
+  const details = { reason, message, retryable, retryAfterMs, metadata, cause: error };
+  return new SessionAuthorityError({ ...details, applied: "unknown" });
 }
 
 async function delay(clock: Clock, delayMs: number): Promise<void> {

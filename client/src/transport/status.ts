@@ -4,36 +4,38 @@ import { SessionAuthorityError, type FailureReason } from "../base/errors.js";
 import { fromDuration } from "./convert.js";
 
 /** Reasons of the contract → whether such a call changed nothing, where the contract says so. */
-const REASONS: Readonly<Record<string, { reason: FailureReason; applied: "no" | "unknown" }>> = {
-  INVALID_FIELD: { reason: "invalid-field", applied: "no" },
-  REQUEST_ID_REUSED: { reason: "request-id-reused", applied: "no" },
-  REQUEST_SUPERSEDED: { reason: "request-superseded", applied: "unknown" },
-  SESSION_NOT_FOUND: { reason: "session-not-found", applied: "no" },
-  SESSION_NOT_LIVE: { reason: "session-not-live", applied: "no" },
-  VERSION_CONFLICT: { reason: "version-conflict", applied: "no" },
-  SESSION_LIMIT_REACHED: { reason: "session-limit-reached", applied: "no" },
-  EXCEPT_SESSION_NOT_LIVE: { reason: "except-session-not-live", applied: "no" },
-  SUBJECT_ALREADY_BOUND: { reason: "subject-already-bound", applied: "no" },
-  RECOVERY_NOT_ALLOWED: { reason: "recovery-not-allowed", applied: "no" },
-  RATE_LIMITED: { reason: "rate-limited", applied: "no" },
-  OVERLOADED: { reason: "overloaded", applied: "no" },
-  TOO_MANY_CUTOFFS: { reason: "too-many-cutoffs", applied: "no" },
-  STORE_FULL: { reason: "store-full", applied: "no" },
-  STORE_UNAVAILABLE: { reason: "store-unavailable", applied: "no" },
-  STORE_OUTCOME_UNKNOWN: { reason: "store-outcome-unknown", applied: "unknown" },
-  BEHIND: { reason: "behind", applied: "no" },
-  WATCHER_TOO_SLOW: { reason: "watcher-too-slow", applied: "no" },
-  WRONG_DEPLOYMENT: { reason: "wrong-deployment", applied: "no" },
-  DRAINING: { reason: "draining", applied: "unknown" },
-  NOT_IMPLEMENTED: { reason: "not-implemented", applied: "no" },
-  INTERNAL: { reason: "internal", applied: "unknown" },
-  UNSUPPORTED_SCHEMA: { reason: "unsupported-schema", applied: "no" },
-  CALLER_NOT_ALLOWED: { reason: "caller-not-allowed", applied: "no" },
-  CALLER_UNKNOWN: { reason: "caller-unknown", applied: "no" },
-  TOO_MANY_WATCHERS: { reason: "too-many-watchers", applied: "no" },
-  UNKNOWN_POLICY: { reason: "unknown-policy", applied: "no" },
-  NOT_STARTED: { reason: "not-started", applied: "no" },
-};
+const REASONS: ReadonlyMap<string, { reason: FailureReason; applied: "no" | "unknown" }> = new Map(
+  Object.entries({
+    INVALID_FIELD: { reason: "invalid-field", applied: "no" },
+    REQUEST_ID_REUSED: { reason: "request-id-reused", applied: "no" },
+    REQUEST_SUPERSEDED: { reason: "request-superseded", applied: "unknown" },
+    SESSION_NOT_FOUND: { reason: "session-not-found", applied: "no" },
+    SESSION_NOT_LIVE: { reason: "session-not-live", applied: "no" },
+    VERSION_CONFLICT: { reason: "version-conflict", applied: "no" },
+    SESSION_LIMIT_REACHED: { reason: "session-limit-reached", applied: "no" },
+    EXCEPT_SESSION_NOT_LIVE: { reason: "except-session-not-live", applied: "no" },
+    SUBJECT_ALREADY_BOUND: { reason: "subject-already-bound", applied: "no" },
+    RECOVERY_NOT_ALLOWED: { reason: "recovery-not-allowed", applied: "no" },
+    RATE_LIMITED: { reason: "rate-limited", applied: "no" },
+    OVERLOADED: { reason: "overloaded", applied: "no" },
+    TOO_MANY_CUTOFFS: { reason: "too-many-cutoffs", applied: "no" },
+    STORE_FULL: { reason: "store-full", applied: "no" },
+    STORE_UNAVAILABLE: { reason: "store-unavailable", applied: "no" },
+    STORE_OUTCOME_UNKNOWN: { reason: "store-outcome-unknown", applied: "unknown" },
+    BEHIND: { reason: "behind", applied: "no" },
+    WATCHER_TOO_SLOW: { reason: "watcher-too-slow", applied: "no" },
+    WRONG_DEPLOYMENT: { reason: "wrong-deployment", applied: "no" },
+    DRAINING: { reason: "draining", applied: "unknown" },
+    NOT_IMPLEMENTED: { reason: "not-implemented", applied: "no" },
+    INTERNAL: { reason: "internal", applied: "unknown" },
+    UNSUPPORTED_SCHEMA: { reason: "unsupported-schema", applied: "no" },
+    CALLER_NOT_ALLOWED: { reason: "caller-not-allowed", applied: "no" },
+    CALLER_UNKNOWN: { reason: "caller-unknown", applied: "no" },
+    TOO_MANY_WATCHERS: { reason: "too-many-watchers", applied: "no" },
+    UNKNOWN_POLICY: { reason: "unknown-policy", applied: "no" },
+    NOT_STARTED: { reason: "not-started", applied: "no" },
+  } satisfies Record<string, { reason: FailureReason; applied: "no" | "unknown" }>),
+);
 
 /** For failures that did not come from an authority of ours: a proxy, the transport itself. */
 const CODES: ReadonlyMap<Code, { reason: FailureReason; applied: "no" | "unknown" }> = new Map([
@@ -58,7 +60,7 @@ interface Details {
 /** A failed call as this library's error. The status message is the authority's, and has no token. */
 export function fromServiceError(method: string, error: ServiceError): SessionAuthorityError {
   const { info, retryAfterMs } = detailsOf(error);
-  const known = (info === undefined ? undefined : REASONS[info.reason]) ??
+  const known = (info && REASONS.get(info.reason)) ??
     CODES.get(error.code) ?? { reason: "internal", applied: "unknown" };
   return new SessionAuthorityError({
     ...known,

@@ -3,6 +3,7 @@
 //   cut        everything is reset, and so is every new connection
 //   stall      sockets stay open; bytes of one direction (or both) wait, and arrive on heal()
 //   blackhole  sockets stay open; nothing passes, not even their end, and what was sent is lost
+//   abandon    the same for the connections there are; new ones are served
 //   delay      every byte arrives late
 //
 // A stall is a slow path: after it a connection goes on without a gap. A blackhole is a dead
@@ -119,6 +120,11 @@ export class CutProxy {
     for (const connection of this.#connections) connection.lost = true;
   }
 
+  /** Loses everything of present connections, as if their peer had gone without a word. */
+  abandon(): void {
+    for (const connection of this.#connections) connection.lost = true;
+  }
+
   /** Delivers what arrives from now on `ms` late. */
   delay(ms: number): void {
     this.#weather.delayMs = ms;
@@ -164,9 +170,11 @@ class Connection {
     }
     const upstream = connect({ ...target, allowHalfOpen: true, noDelay: true });
     this.#upstream = upstream;
+    const isLost = (): boolean => this.lost;
+    const both = { weather, isLost };
     this.#lanes = [
-      new Lane({ source: client, sink: upstream, direction: "client-to-server", weather }),
-      new Lane({ source: upstream, sink: client, direction: "server-to-client", weather }),
+      new Lane({ source: client, sink: upstream, direction: "client-to-server", ...both }),
+      new Lane({ source: upstream, sink: client, direction: "server-to-client", ...both }),
     ];
   }
 
@@ -204,6 +212,7 @@ interface LaneOptions {
   readonly sink: Socket;
   readonly direction: Direction;
   readonly weather: Weather;
+  readonly isLost: () => boolean;
 }
 
 /** One direction of one connection: a queue between two sockets. Ends queue behind bytes. */
@@ -267,7 +276,7 @@ class Lane {
   }
 
   #push(item: Item): void {
-    if (this.#options.weather.mode === "blackhole") {
+    if (this.#options.isLost()) {
       if (item.kind === "bytes") this.#heldBytes -= item.chunk.length;
       return;
     }

@@ -4,7 +4,7 @@ import { type RotateSessionResponse, Session } from "@coatcheck/proto";
 
 import { randomBase62 } from "../base/random.js";
 import type { ValidationOutcome } from "../session/outcome.js";
-import { subjectPartition } from "../session/partition.js";
+import { keyDigest, subjectPartition } from "../session/partition.js";
 import { mintSessionId, tokenDigest } from "../session/token.js";
 import type {
   CreateCommand,
@@ -28,6 +28,7 @@ import {
 } from "./rotation.js";
 import { checkedOf, encodeFacts, sessionOf } from "./session-codec.js";
 import {
+  afterFirstEffect,
   DEFAULT_POLICY_NAME,
   policyNamed,
   type SessionEnvironment,
@@ -53,6 +54,11 @@ import type { CallContext } from "./unary.js";
  * new one's token has been handed to nobody. Where step 2 is refused because the
  * anonymous session was revoked in between, or another login won it, the new
  * session is ended again; where it merely expired, nothing is missing.
+ *
+ * Step 1 may evict, and nothing brings an evicted session back. So of logins of
+ * one anonymous session to one subject only the first creates: it claims the
+ * anonymous session in the subject's slot. Another one does step 2 on the first
+ * one's behalf, in case that died, and is answered as any late duplicate.
  *
  * A call whose presented token is no longer valid may create nothing, unless it
  * is the repeat of one whose token was. That is asked first, by a question that
@@ -93,20 +99,18 @@ export async function bindSubject(
   }
   // Only a holder of a token of the session is told whose it is.
   if (anonymous.subject !== "") {
-    return await rotateBound(environment, login, context);
+    if (isAlive(presented.outcome)) refuseOtherSubject(login);
+    return await rotateInPlace(environment, rotation, context);
   }
   if (!isAlive(presented.outcome) && !(await isKnown(environment, login))) {
-    return refuse(presented.outcome, presented.end);
+    // A token that is not valid any more installs nothing; whether it was stolen is asked there.
+    return await rotateInPlace(environment, rotation, context);
   }
   context.check();
   return await logIn(environment, login);
 }
 
-async function rotateBound(
-  environment: SessionEnvironment,
-  { rotation, anonymous: bound }: Login,
-  context: CallContext,
-): Promise<RotateSessionResponse> {
+function refuseOtherSubject({ rotation, anonymous: bound }: Login): void {
   if (bound.subject !== rotation.request.bindSubject) {
     throw new RpcError(
       "SUBJECT_ALREADY_BOUND",
@@ -114,7 +118,6 @@ async function rotateBound(
       { metadata: { session_id: bound.sessionId } },
     );
   }
-  return await rotateInPlace(environment, rotation, context);
 }
 
 /** Asks about the presented token without counting it as a use. */
@@ -159,24 +162,30 @@ async function logIn(
   login: Login,
 ): Promise<RotateSessionResponse> {
   const result = await environment.store.create(toCommand(environment, login));
+  if (result.kind === "claimed") {
+    const replaced = await replace(environment, login, result.sessionId);
+    return replaced.kind === "replaced"
+      ? refuse("rotated", undefined)
+      : refuse(replaced.outcome, replaced.end);
+  }
   if (result.kind === "superseded") {
     // The new session has moved on, so its token cannot be handed out; but the anonymous tokens
     // must die all the same, or a fixed one would outlive the login.
-    await replace(environment, login, result.sessionId);
+    await afterFirstEffect(replace(environment, login, result.sessionId));
   }
   const created = refuseUnlessCreated(result);
   if (!created.repeated) {
     environment.counters.countCreated();
     environment.counters.countEvents(created.evicted.length);
   }
-  const replaced = await replace(environment, login, created.sessionId);
+  const replaced = await afterFirstEffect(replace(environment, login, created.sessionId));
   if (replaced.kind === "replaced") {
     environment.counters.countEvents(1);
     return handOut(environment, login, { created, replaced });
   }
   return isExpiry(replaced.outcome)
     ? handOut(environment, login, { created, replaced: undefined })
-    : await undo(environment, created.record, replaced);
+    : await afterFirstEffect(undo(environment, created.record, replaced));
 }
 
 async function replace(
@@ -264,6 +273,7 @@ function toCommand(environment: SessionEnvironment, login: Login): CreateCommand
     nonce: nonce.toString("hex"),
     recoveryDigest: policy.recoveryWindowMs > 0 ? tokenDigest(successor.recoveryToken) : undefined,
     request: login.request,
+    claim: keyDigest("login", anonymous.sessionId, facts.subject),
     eventId: randomBase62(22),
   };
 }

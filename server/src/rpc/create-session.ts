@@ -88,6 +88,8 @@ export function refuseUnlessCreated(
         metadata: { live_sessions: String(result.liveSessions) },
       });
     case "superseded":
+    // Only a login claims, and looks at this first.
+    case "claimed":
       throw requestSuperseded(result.sessionId);
     case "request-id-reused":
       throw requestIdReused();

@@ -6,7 +6,7 @@ import type {
 } from "@coatcheck/proto";
 
 import { parseSessionId } from "../session/token.js";
-import type { ListCursor } from "../store/session-store.js";
+import type { ListCursor, ListPage } from "../store/session-store.js";
 import { enforceRules, invalidField } from "./rules.js";
 import { sessionOf } from "./session-codec.js";
 import type { SessionEnvironment } from "./session-environment.js";
@@ -15,6 +15,9 @@ import { GET_RULES, LIST_RULES } from "./validate.js";
 
 // Enough for every session that a default policy allows, many times over.
 const PAGE_SIZE_DEFAULT = 50;
+// Clients of gRPC take 4 MB by default. What a record adds to its facts is below 300 bytes.
+const PAGE_BYTES_MAX = 3_500_000;
+const RECORD_BYTES = 300;
 const PAGE_TOKEN_CHARS_MAX = 64;
 const PAGE_TOKEN = /^(\d{1,16})\.([0-9A-Za-z]{24})$/;
 
@@ -37,16 +40,31 @@ export async function listSessions(
   request: ListSessionsRequest,
 ): Promise<ListSessionsResponse> {
   enforceRules(LIST_RULES, request);
-  const page = await environment.store.list({
-    tenantId: request.tenantId,
-    subject: request.subject,
-    limit: request.pageSize === 0 ? PAGE_SIZE_DEFAULT : request.pageSize,
-    after: parsePageToken(request.pageToken),
-  });
+  const page = cutPage(
+    await environment.store.list({
+      tenantId: request.tenantId,
+      subject: request.subject,
+      limit: request.pageSize === 0 ? PAGE_SIZE_DEFAULT : request.pageSize,
+      after: parsePageToken(request.pageToken),
+    }),
+  );
   return {
     sessions: page.records.map(sessionOf),
     nextPageToken: page.next === undefined ? "" : formatPageToken(page.next),
   };
+}
+
+/** As many sessions of a page as fit into what a client takes; the next page has the others. */
+function cutPage(page: ListPage): ListPage {
+  let bytes = 0;
+  const first = page.records.findIndex(({ facts }) => {
+    bytes += facts.length + RECORD_BYTES;
+    return bytes > PAGE_BYTES_MAX;
+  });
+  // A session alone is far smaller than a page.
+  return first <= 0
+    ? page
+    : { records: page.records.slice(0, first), next: page.records[first - 1] };
 }
 
 /** The refusal of a session id that names nothing. */

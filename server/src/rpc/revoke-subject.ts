@@ -11,7 +11,12 @@ import type { DeviceProgress, RequestRecord, RevokeDeviceResult } from "../store
 import { millisToDuration, toWireRevision } from "./convert.js";
 import { causeEffect, causeOf, effectiveWithinMs } from "./revoke-session.js";
 import { enforceRules } from "./rules.js";
-import { requestIdReused, requestRecord, type SessionEnvironment } from "./session-environment.js";
+import {
+  afterFirstEffect,
+  requestIdReused,
+  requestRecord,
+  type SessionEnvironment,
+} from "./session-environment.js";
 import { RpcError } from "./status.js";
 import type { CallContext } from "./unary.js";
 import { REVOKE_SUBJECT_RULES } from "./validate.js";
@@ -90,7 +95,7 @@ async function revokeDevice(
   let progress: DeviceProgress | undefined;
   let counted = 0;
   for (let batch = 1; batch <= DEVICE_BATCHES_MAX; batch += 1) {
-    const result = await environment.store.revokeDevice({
+    const step = environment.store.revokeDevice({
       tenantId: request.tenantId,
       subject: request.subject,
       deviceId,
@@ -99,6 +104,7 @@ async function revokeDevice(
       request: recordOf(request),
       eventId: randomBase62(22),
     });
+    const result = counted === 0 ? await step : await afterFirstEffect(step);
     const made: Extract<RevokeDeviceResult, { kind: "progress" }> = refuseReuse(result);
     environment.counters.countEvents(made.progress.revokedCount - counted);
     counted = made.progress.revokedCount;
@@ -106,7 +112,7 @@ async function revokeDevice(
     if (made.finished) {
       return { count: counted, revision: progress.revision, leaseMaxMs: made.leaseMaxMs };
     }
-    if (context.remainingMs() <= 0) break;
+    if (context.remainingMs() <= 0 || context.signal.aborted) break;
   }
   throw new RpcError(
     "STORE_OUTCOME_UNKNOWN",

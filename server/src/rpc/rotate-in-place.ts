@@ -30,6 +30,18 @@ export async function rotateInPlace(
   rotation: Rotation,
   context: CallContext,
 ): Promise<RotateSessionResponse> {
+  return raises(rotation.request)
+    ? await environment.turns.take(rotation.presented.sessionId, () =>
+        rotate(environment, rotation, context),
+      )
+    : await rotate(environment, rotation, context);
+}
+
+async function rotate(
+  environment: SessionEnvironment,
+  rotation: Rotation,
+  context: CallContext,
+): Promise<RotateSessionResponse> {
   const nonce = randomBytes(16);
   const eventId = randomBase62(22);
   for (let attempt = 1; ; attempt += 1) {

@@ -1,6 +1,8 @@
+import type { Turns } from "../base/turns.js";
 import type { ValidationOutcome } from "../session/outcome.js";
 import type { SessionPolicy } from "../session/policy.js";
 import type { RequestRecord, SessionStore } from "../store/session-store.js";
+import { StoreUnavailableError } from "../store/store-error.js";
 import { hashParts, keyDigest } from "../session/partition.js";
 import { RpcError } from "./status.js";
 
@@ -20,6 +22,11 @@ export interface SessionEnvironment {
   /** The staleness bound L, in ms. */
   readonly maxStalenessMs: number;
   readonly counters: SessionCounters;
+  /**
+   * Changes that read a session, then write it under a version check, by session id. One at a
+   * time in this replica, they conflict with those of other replicas only.
+   */
+  readonly turns: Turns;
 }
 
 /** How often a change is tried again when another one got in between (DESIGN §5). */
@@ -27,6 +34,20 @@ export const CONFLICT_ATTEMPTS_MAX = 10;
 
 /** The name of the policy that is used where a request names none. */
 export const DEFAULT_POLICY_NAME = "default";
+
+/**
+ * The answer to a step of a call that has had an effect already. No failure of it may say that
+ * nothing was applied (FAULTS R5).
+ */
+export async function afterFirstEffect<Answer>(step: Promise<Answer>): Promise<Answer> {
+  try {
+    return await step;
+  } catch (error) {
+    throw error instanceof StoreUnavailableError
+      ? new StoreUnavailableError(error.message, "unknown")
+      : error;
+  }
+}
 
 /** The policy of a name, or INVALID_ARGUMENT. */
 export function policyNamed(environment: SessionEnvironment, name: string): SessionPolicy {

@@ -4,6 +4,7 @@ import { constants } from "node:http2";
 import type { Clock } from "../base/clock.js";
 import type { Log } from "../base/log.js";
 import type { WatchSink } from "../watch/watch-sink.js";
+import { refuseUnreadable } from "./readable.js";
 import { toServiceError } from "./status.js";
 import { explain, refuseLargeMetadata } from "./unary.js";
 
@@ -60,6 +61,7 @@ export function stream<Request, Response>(
     async function start(): Promise<void> {
       try {
         refuseLargeMetadata(call.metadata, environment.metadataBytesMax);
+        refuseUnreadable(call.request);
         await work(call.request, sink);
       } finally {
         sink.release();

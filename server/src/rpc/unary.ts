@@ -5,6 +5,7 @@ import type { handleUnaryCall, Metadata, ServerUnaryCall } from "@grpc/grpc-js";
 import type { Clock } from "../base/clock.js";
 import type { Log } from "../base/log.js";
 import type { CallLoad } from "./call-load.js";
+import { refuseUnreadable } from "./readable.js";
 import { NotStartedError, RpcError, toRpcError, toServiceError } from "./status.js";
 
 /*
@@ -73,6 +74,7 @@ async function start<Request, Response>(
   { call, context }: { call: ServerUnaryCall<Request, Response>; context: CallContext },
 ): Promise<Response> {
   refuseLargeMetadata(call.metadata, environment.metadataBytesMax);
+  refuseUnreadable(call.request);
   context.check();
   return await work(call.request, context);
 }

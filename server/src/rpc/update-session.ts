@@ -16,6 +16,9 @@ import { RpcError } from "./status.js";
 import type { CallContext } from "./unary.js";
 import { ATTRIBUTES_BOUND, attributesFit, UPDATE_RULES } from "./validate.js";
 
+/** No session is ever at it. */
+const NO_VERSION = 0;
+
 /**
  * Changes attributes: read, change, write under a version check, and again where
  * another change got in between. A caller that names the version it knows is not
@@ -27,8 +30,19 @@ export async function updateSession(
   context: CallContext,
 ): Promise<UpdateSessionResponse> {
   enforceRules(UPDATE_RULES, request);
+  return await environment.turns.take(request.sessionId, () =>
+    change(environment, request, context),
+  );
+}
+
+async function change(
+  environment: SessionEnvironment,
+  request: UpdateSessionRequest,
+  context: CallContext,
+): Promise<UpdateSessionResponse> {
   const eventId = randomBase62(22);
   for (let attempt = 1; ; attempt += 1) {
+    context.check();
     const record = await environment.store.read(request.sessionId);
     if (record === undefined) {
       throw sessionNotFound(request.sessionId);
@@ -59,7 +73,7 @@ function toCommand(
   return {
     sessionId: request.sessionId,
     facts: changedFacts(request, record.facts),
-    expectedVersion: Number(request.expectedVersion ?? record.version),
+    expectedVersion: isExpected(request, record) ? record.version : NO_VERSION,
     invalidateCaches: request.invalidateCaches,
     request: requestRecord({
       method: "UpdateSession",
@@ -69,6 +83,12 @@ function toCommand(
     }),
     eventId,
   };
+}
+
+// The facts are made from what was read. At the expected version or not, nothing else may be
+// replaced by them; a repeat is answered all the same.
+function isExpected({ expectedVersion }: UpdateSessionRequest, record: SessionRecord): boolean {
+  return expectedVersion === undefined || expectedVersion === BigInt(record.version);
 }
 
 /** The facts after the change; undefined where they are the same. */
@@ -85,8 +105,8 @@ function changedFacts(request: UpdateSessionRequest, before: Buffer): Buffer | u
 
 function effectOf(request: UpdateSessionRequest): string[] {
   return [
+    String(request.set.size),
     ...[...sortedAttributes(request.set)].flat(),
-    "remove",
     ...[...request.remove].sort(),
     String(request.expectedVersion ?? ""),
     String(request.invalidateCaches),

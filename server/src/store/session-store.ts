@@ -128,6 +128,11 @@ export interface CreateCommand {
   /** SHA-256 of the recovery token, lower-case hex, where the policy allows recovery. */
   readonly recoveryDigest: string | undefined;
   readonly request: RequestRecord | undefined;
+  /**
+   * Digest of what the session takes over from, where that may be taken over once: for ten
+   * minutes no other is created under it while the session lives.
+   */
+  readonly claim?: string;
   /** Base of the event ids of evictions. */
   readonly eventId: string;
 }
@@ -149,6 +154,8 @@ export type CreateResult =
   | { readonly kind: "limit-reached"; readonly liveSessions: number }
   /** Applied before, and the session is no longer live or its token no longer current or in grace. */
   | { readonly kind: "superseded"; readonly sessionId: string }
+  /** Another call created a session under the same claim, and it lives. Nothing was applied. */
+  | { readonly kind: "claimed"; readonly sessionId: string }
   | RequestIdReused;
 
 /** A token to answer. */

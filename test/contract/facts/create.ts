@@ -62,6 +62,61 @@ export function describeCreate(fact: Fact): void {
   });
   describeLimits(fact);
   describeCreateRepeats(fact);
+  describeClaims(fact);
+}
+
+/** Two logins that take over from one anonymous session must not both evict (DESIGN §4). */
+function describeClaims(fact: Fact): void {
+  const claim = request("login of one anonymous session").key;
+
+  describe("a claimed creation", () => {
+    fact("is refused and evicts nothing while another session lives under it", async (world) => {
+      const policy = { maxSessionsPerSubject: 1 };
+      const first = await world.create({ claim, policy });
+
+      const second = await world.tryCreate({ claim, policy });
+
+      expect(second).toEqual({ kind: "claimed", sessionId: first.sessionId });
+      expect(await world.outcome(first)).toBe("valid");
+      expect(await world.events()).toEqual([]);
+    });
+
+    fact("goes on once that session has ended, and claims for itself", async (world) => {
+      const first = await world.create({ claim });
+      await world.revoke({ sessionId: first.sessionId });
+
+      const second = await world.create({ claim });
+
+      expect(await world.tryCreate({ claim })).toEqual({
+        kind: "claimed",
+        sessionId: second.sessionId,
+      });
+    });
+
+    fact("goes on where a cutoff ended that session", async (world) => {
+      await world.create({ claim });
+      await world.revokeSubject();
+
+      expect((await world.tryCreate({ claim })).kind).toBe("created");
+    });
+
+    fact("is handed its own result as a repeat", async (world) => {
+      const record = request("login");
+      const first = await world.create({ claim, request: record });
+
+      expect(await world.create({ claim, request: record })).toMatchObject({
+        sessionId: first.sessionId,
+        repeated: true,
+      });
+    });
+
+    fact("is not refused without a claim, or under another", async (world) => {
+      await world.create({ claim });
+
+      expect((await world.tryCreate()).kind).toBe("created");
+      expect((await world.tryCreate({ claim: request("another").key })).kind).toBe("created");
+    });
+  });
 }
 
 async function createSpread(

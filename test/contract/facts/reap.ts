@@ -127,6 +127,28 @@ export function describeReap(fact: Fact): void {
       });
     });
 
+    fact("keeps a live session that the reaper looked at", async (world) => {
+      const session = await world.create({ policy: { idleTimeoutMs: 60_000 } });
+      await world.at(59_999);
+      await world.use(session);
+      await world.at(60_000);
+      expect(await reap(world)).toBe(1);
+
+      await world.revokeSubject();
+
+      expect(await world.outcome(session)).toBe("revoked");
+    });
+
+    fact("keeps its cutoff while an id is left whose end is not written", async (world) => {
+      const covered = await world.create();
+      const spared = await world.create();
+      await world.revokeSubject({ exceptSessionId: spared.sessionId });
+
+      await world.revoke(spared);
+
+      expect(await world.outcome(covered)).toBe("revoked");
+    });
+
     fact("loses its cutoff only with its last id", async (world) => {
       const [first, second] = [await world.create(), await world.create()];
       await world.revokeSubject();
@@ -292,7 +314,7 @@ async function liveThrough(world: World, steps: number): Promise<readonly Ticket
     return (state >>> 8) % max;
   }
   for (let step = 0; step < steps; step += 1) {
-    const session = sessions[sessions.length - 1 - below(Math.min(sessions.length, 8) || 1)];
+    const session = sessions[sessions.length - 1 - below(Math.max(1, Math.min(sessions.length, 8)))];
     const kind = below(10);
     if (kind < 4 || session === undefined) {
       const policy = {

@@ -158,6 +158,22 @@ export function describeRevokeDevice(fact: Fact): void {
       expect(await statesOf(world, [...later, sameInstant.sessionId])).toEqual(new Set(["active"]));
     });
 
+    fact(
+      "ends a session that another revocation spared and re-stamped meanwhile",
+      async (world) => {
+        const phones = await createMany(world, 150, "phone");
+        await world.at(1_000);
+        const first = await batch(world, { deviceId: "phone" });
+        const last = phones.toSorted().at(-1) ?? expect.fail("no session");
+        await world.revokeSubject({ exceptSessionId: last });
+
+        await revokeAll(world, { deviceId: "phone", progress: first.progress });
+
+        expect(first.finished).toBe(false);
+        expect(await statesOf(world, [last])).toEqual(new Set(["revoked"]));
+      },
+    );
+
     fact("spares a later login where its first batch found nothing", async (world) => {
       await createMany(world, 101, "laptop");
       const first = await batch(world, { deviceId: "phone" });

@@ -448,6 +448,12 @@ function describeBinding(fact: Fact): void {
 
 function describeRequirements(fact: Fact): void {
   describe("requirements", () => {
+    fact("know an authentication at the first instant there is", async (world) => {
+      const session = await world.create({ checked: { aal: 0, amr: [], authenticatedAtMs: 0 } });
+
+      expect(await world.validate(session)).toMatchObject({ authenticatedAtMs: 0 });
+    });
+
     fact("are a pure AND in which an unknown fact does not hold, S-11", async (world) => {
       const sessions = [];
       for (const aal of [0, 1, 2]) {

@@ -4,6 +4,7 @@ import { createSessionClient, type SessionClient } from "#client/session-client.
 import { SDK_VERSION, type SessionClientOptions } from "#client/options.js";
 import type { ValidateOptions, Validation } from "#client/validation.js";
 import { ManualClock } from "../../support/manual-clock.js";
+import { madeUpToken } from "./support/made-up-token.js";
 import { everywhere, emptySync, failed, FakeTransport } from "./support/fake-transport.js";
 import { L_MS, reply, rev, revoked, session } from "./support/fixtures.js";
 
@@ -66,6 +67,10 @@ function yes(overrides: Parameters<typeof reply>[0] = {}): ReturnType<typeof rep
     issued: rev(0, 1, PARTITION),
     ...overrides,
   });
+}
+
+function rotated(sequence: number): ReturnType<typeof reply> {
+  return yes({ outcome: "rotated", session: undefined, asOf: rev(sequence, 1, PARTITION) });
 }
 
 function ended(sequence: number): ReturnType<typeof revoked> {
@@ -251,6 +256,22 @@ describe("validate", () => {
     expect((await after).kind).toBe("valid");
   });
 
+  it("does not let who asks after a change join a question from before it (I10)", async () => {
+    await using bench = await createBench();
+    const before = bench.ask();
+    const { reply: early } = bench.transport.lastValidation;
+    bench.transport.say(batch(0, 1, { ...ended(1), kind: "changed", trigger: "login" }));
+
+    const after = bench.ask();
+    expect(bench.transport.validations.length).toBe(2);
+    bench.transport.lastValidation.reply.resolve(rotated(1));
+    early.resolve(yes({ asOf: rev(0, 1, PARTITION) }));
+
+    expect(await after).toMatchObject({ outcome: "rotated" });
+    expect(await before).toMatchObject({ kind: "valid" });
+    expect(bench.client.peek(TOKEN)).toBeUndefined();
+  });
+
   it("asks again when the answer is older than what was applied, and not for ever", async () => {
     await using bench = await createBench();
     bench.transport.say(batch(0, 5));
@@ -322,6 +343,11 @@ describe("validate", () => {
   });
 });
 
+/** Well-formed tokens of sessions that nobody made. */
+const MANY = Array.from({ length: 1_500 }, (_, index) => madeUpToken(index));
+/** A use that is reported, because the question itself is none. */
+const PEEKED = { requirements: { minAal: 1 } };
+
 describe("touches", () => {
   it("coalesce hits into one report an interval", async () => {
     await using bench = await createBench();
@@ -345,6 +371,27 @@ describe("touches", () => {
     await bench.clock.advanceAsync(5_000);
 
     expect(bench.transport.touches.map((uses) => uses[0]?.idleForMs)).toEqual([5_000, 10_000]);
+  });
+
+  it("give up at the first failure when the client closes, however many wait", async () => {
+    const { client, transport } = await createBench();
+    const { touches } = transport;
+    transport.touchOutcome = failed("timeout");
+    for (const { token, session_id: sessionId } of MANY) {
+      const answer = client.validate(token, PEEKED);
+      const partition = Number.parseInt(sessionId.slice(0, 2), 16);
+      transport.lastValidation.reply.resolve(
+        yes({
+          session: session({ sessionId }),
+          asOf: rev(0, 1, partition),
+          issued: rev(0, 1, partition),
+        }),
+      );
+      await answer;
+    }
+    await client.close();
+
+    expect(touches.map((uses) => uses.length)).toEqual([1_000]);
   });
 
   it("drop the entry of a session that the authority says has ended", async () => {
@@ -497,11 +544,56 @@ describe("follow", () => {
     bench.transport.lastValidation.reply.resolve(yes());
     await bench.clock.advanceAsync(0);
     bench.transport.say(batch(0, 1, { ...ended(1), kind: "changed", trigger: "periodic" }));
+    // An update makes it ask again, after the followed token's grace.
+    bench.transport.say(batch(1, 2, { ...ended(2), kind: "changed" }));
+    await bench.clock.advanceAsync(0);
+    bench.transport.lastValidation.reply.resolve(rotated(2));
+    await bench.clock.advanceAsync(0);
+
+    expect(signal.aborted).toBe(false);
+  });
+
+  it("ends with a LOGIN rotation, also where a periodic one came before", async () => {
+    await using bench = await createBench();
+    const { signal } = bench.client.follow(TOKEN);
+    bench.transport.lastValidation.reply.resolve(yes());
+    await bench.clock.advanceAsync(0);
+    bench.transport.say(batch(0, 1, { ...ended(1), kind: "changed", trigger: "periodic" }));
+    bench.transport.say(batch(1, 2, { ...ended(2), kind: "changed", trigger: "login" }));
+    await bench.clock.advanceAsync(0);
+    // What comes while it is being asked does not make the old token the session's again.
+    bench.transport.say(batch(2, 3, { ...ended(3), kind: "changed", trigger: "periodic" }));
+    bench.transport.lastValidation.reply.resolve(rotated(3));
+    await bench.clock.advanceAsync(0);
+
+    expect(signal.reason).toMatchObject({ kind: "invalid", outcome: "rotated" });
+  });
+
+  it("ends after a reset where its token was rotated: by what, nobody heard", async () => {
+    await using bench = await createBench();
+    const { signal } = bench.client.follow(TOKEN);
+    bench.transport.lastValidation.reply.resolve(yes());
+    await bench.clock.advanceAsync(0);
+    bench.transport.say(batch(0, 1, { ...ended(1), kind: "changed", trigger: "periodic" }));
     bench.transport.say(batch(3, 4));
     await bench.clock.advanceAsync(L_MS);
-    bench.transport.lastValidation.reply.resolve(
-      yes({ outcome: "rotated", session: undefined, asOf: rev(4, 1, PARTITION) }),
-    );
+    bench.transport.lastValidation.reply.resolve(rotated(4));
+    await bench.clock.advanceAsync(0);
+
+    expect(signal.reason).toMatchObject({ kind: "invalid", outcome: "rotated" });
+  });
+
+  it("goes on with the successor it was given, whatever made it", async () => {
+    await using bench = await createBench();
+    const { signal } = bench.client.follow(TOKEN);
+    // The event of the rotation that made this token arrives while it is being asked.
+    bench.transport.say(batch(0, 1, { ...ended(1), kind: "changed", trigger: "login" }));
+    bench.transport.lastValidation.reply.resolve(yes({ asOf: rev(1, 1, PARTITION) }));
+    await bench.clock.advanceAsync(0);
+    bench.transport.say(batch(1, 2, { ...ended(2), kind: "changed", trigger: "periodic" }));
+    bench.transport.say(batch(2, 3, { ...ended(3), kind: "changed" }));
+    await bench.clock.advanceAsync(0);
+    bench.transport.lastValidation.reply.resolve(rotated(3));
     await bench.clock.advanceAsync(0);
 
     expect(signal.aborted).toBe(false);
@@ -543,6 +635,28 @@ describe("onRevoked", () => {
 
     expect(heard).toEqual([ended(1).eventId]);
     expect(bench.client.status().tombstones).toBe(2);
+  });
+});
+
+describe("what a program hands in", () => {
+  it("cannot end the process or the loops by throwing or rejecting", async () => {
+    function broken(): never {
+      throw new Error("mine");
+    }
+    await using bench = await createBench({ logger: { info: broken, warn: broken } });
+    const { client, transport, clock } = bench;
+    // eslint-disable-next-line @typescript-eslint/no-misused-promises -- what JavaScript can pass
+    client.onRevoked(async () => {
+      await Promise.resolve();
+      throw new Error("mine");
+    });
+    transport.say(batch(0, 1, ended(1)));
+    transport.lastStream.listener.onEnd(failed("unreachable"));
+    await clock.advanceAsync(2_000);
+
+    // An unhandled rejection would fail the run.
+    expect(transport.streams.length).toBe(2);
+    expect(client.status().state).toBe("fresh");
   });
 });
 

@@ -23,6 +23,12 @@ export function createSession(partition: MemoryPartition, command: CreateCommand
   if (known !== undefined) {
     return known.kind === "create" ? repeat(partition, known, nowMs) : REQUEST_ID_REUSED;
   }
+  const claim =
+    command.claim === undefined ? undefined : { key: command.claim, argumentsDigest: "" };
+  const claimed = partition.requests.recall(claim, nowMs);
+  if (claimed?.kind === "claim" && isLive(partition, claimed.sessionId, nowMs)) {
+    return { kind: "claimed", sessionId: claimed.sessionId };
+  }
   const subjectKey =
     command.subject === "" ? undefined : keyDigest(command.tenantId, command.subject);
   const decision = applySessionLimit(liveSessions(partition, { subjectKey, command, nowMs }), {
@@ -46,7 +52,13 @@ export function createSession(partition: MemoryPartition, command: CreateCommand
   const { sessionId, nonce, tokenDigest } = command;
   const result = { sessionId, nonce, tokenDigest, evicted: decision.evict, revision };
   partition.requests.remember(command.request, { kind: "create", ...result }, nowMs);
+  partition.requests.remember(claim, { kind: "claim", sessionId }, nowMs);
   return { kind: "created", ...result, record: partition.show(record, nowMs), repeated: false };
+}
+
+function isLive(partition: MemoryPartition, sessionId: string, nowMs: number): boolean {
+  const record = partition.records.get(sessionId);
+  return record !== undefined && partition.judge(record, nowMs).kind === "live";
 }
 
 function repeat(

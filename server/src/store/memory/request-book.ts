@@ -20,6 +20,7 @@ export type Remembered =
       readonly successorDigest: string;
       readonly revision: Revision;
     }
+  | { readonly kind: "claim"; readonly sessionId: string }
   | { readonly kind: "update" | "revoke"; readonly revision: Revision }
   | { readonly kind: "scope"; readonly revision: Revision; readonly countEstimate: number }
   | { readonly kind: "device"; readonly progress: DeviceProgress; readonly finished: boolean };

@@ -73,12 +73,17 @@ function isMeant(
 ): boolean {
   const verdict = partition.judge(record, nowMs);
   const isRevoked = verdict.kind === "dead" && verdict.revision !== undefined;
-  return (
-    !isRevoked &&
-    record.device.id === command.deviceId &&
-    record.createdAtMs <= from.notedAtMs &&
-    compareRevisions(record.issued, from.notedHead) <= 0
-  );
+  return !isRevoked && record.device.id === command.deviceId && isOlder(record, from);
+}
+
+/**
+ * Whether a session was there at the first batch. The instant tells, and in the same one the
+ * place it was issued at; that place alone moves where another revocation spares it.
+ */
+function isOlder({ createdAtMs, issued }: MemoryRecord, from: DeviceProgress): boolean {
+  return createdAtMs === from.notedAtMs
+    ? compareRevisions(issued, from.notedHead) <= 0
+    : createdAtMs < from.notedAtMs;
 }
 
 function revokeOne(

@@ -87,6 +87,8 @@ export async function createSession(
       return { kind: "limit-reached", liveSessions: reply.number(1) };
     case "SUPERSEDED":
       return { kind: "superseded", sessionId: reply.text(1) };
+    case "CLAIMED":
+      return { kind: "claimed", sessionId: reply.text(1) };
     case "REUSED":
       return REQUEST_ID_REUSED;
     case "TAKEN":
@@ -115,6 +117,7 @@ function encodeCreate(command: CreateCommand): object {
   const { tenantId, subject, clientId, policy, device } = command;
   return {
     ...encodeRequest(command.request),
+    claim: command.claim,
     event: command.eventId,
     token: command.tokenDigest,
     nonce: command.nonce,

@@ -135,9 +135,13 @@ export class RedisLink {
       await pending;
       return;
     }
-    const opening = this.#openNow(partition).finally(() => {
-      this.#opening.delete(partition);
-    });
+    const opening = this.#openNow(partition)
+      .catch((error: unknown) => {
+        throw withNothingApplied(error);
+      })
+      .finally(() => {
+        this.#opening.delete(partition);
+      });
     this.#opening.set(partition, opening);
     await opening;
   }
@@ -176,4 +180,11 @@ export class RedisLink {
       stream.uncork();
     });
   }
+}
+
+/** What a caller waits for before its own script is sent: however it fails, that one was not. */
+function withNothingApplied(error: unknown): unknown {
+  return error instanceof StoreUnavailableError
+    ? new StoreUnavailableError(error.message, "no")
+    : error;
 }

@@ -27,15 +27,18 @@ export class RedisLog implements RevocationLog {
   readonly #leaseMaxMs: number;
   readonly #listeners = new Set<(partition: number) => void>();
   #deploymentId = randomBase62(22);
+  #isNamed = false;
 
   constructor(link: RedisLink, leaseMaxMs: number) {
     this.#link = link;
     this.#leaseMaxMs = leaseMaxMs;
   }
 
-  /** The name of the data. */
+  /** The name of the data, as it was read last: it outlives an outage of its partition. */
   async deploymentId(): Promise<string> {
-    await this.#link.ready(NAMING_PARTITION);
+    if (!this.#isNamed) {
+      await this.#link.ready(NAMING_PARTITION);
+    }
     return this.#deploymentId;
   }
 
@@ -97,6 +100,7 @@ export class RedisLog implements RevocationLog {
     this.#link.noteGeneration(head);
     if (partition === NAMING_PARTITION) {
       this.#deploymentId = reply.text(4);
+      this.#isNamed = true;
     }
     const entries = reply.list(5);
     return {

@@ -138,6 +138,27 @@ describe("an answer of the authority", () => {
     expect(hit(cache, at(L_MS + 1))).toBe("miss");
   });
 
+  it("without a lease is discarded when it is older than the usual L", () => {
+    const cache = createCache({ maxStalenessMs: 60_000 });
+    const question = cache.ask(SESSION_ID, at(0));
+    const ungranted = reply({ maxStalenessMs: 0 });
+
+    expect(cache.judge(question, ungranted, at(3_000)).kind).toBe("accept");
+    expect(cache.judge(question, ungranted, at(3_001))).toEqual({
+      kind: "discard",
+      cause: "too-old",
+    });
+  });
+
+  it("to a question of minimum revision of another partition is never memory's", () => {
+    const cache = createCache();
+    open(cache, rev(5));
+    warm(cache, { reply: reply({ asOf: rev(5) }) });
+    const asked = { sessionId: SESSION_ID, digest: DIGEST, minRevision: rev(1, 1, 3) };
+
+    expect(cache.hit(asked, at(0)).kind).toBe("miss");
+  });
+
   it("is discarded when it is older than L, by whoever asked or joined", () => {
     const cache = createCache();
     open(cache, rev(0));

@@ -48,6 +48,30 @@ describe("a call", () => {
     expect(attempts).toBe(1);
   });
 
+  it("may have changed something where an earlier attempt may have (R5)", async () => {
+    const given = surroundings();
+    const failures = [
+      unavailable(),
+      new SessionAuthorityError({
+        reason: "store-unavailable",
+        applied: "no",
+        message: "the store is away",
+        retryAfterMs: 7,
+      }),
+    ];
+    const call = withRetries(given, 1_000, async () => {
+      return await Promise.reject(failures.shift() ?? unavailable());
+    });
+    const outcome = expect(call).rejects.toMatchObject({
+      reason: "store-unavailable",
+      applied: "unknown",
+      message: "the store is away",
+      retryAfterMs: 7,
+    });
+    await given.clock.advanceAsync(1_000);
+    await outcome;
+  });
+
   it("is not tried again after its deadline", async () => {
     const given = surroundings();
     let attempts = 0;

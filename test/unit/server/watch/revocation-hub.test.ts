@@ -56,6 +56,21 @@ describe("RevocationHub", () => {
     expect((await heads).get(5)?.sequence).toBe(1);
   });
 
+  it("answers a sync with a pull of its own where another sync's is under way (I4)", async () => {
+    const bench = await new WatchBench({ pullIntervalMs: 100_000 }).start();
+    bench.log.nudges = false;
+    bench.log.held.add(5);
+    const first = bench.hub.headsAfterNow(500);
+    bench.log.append(5);
+    const second = bench.hub.headsAfterNow(500);
+
+    bench.log.releaseHeld();
+    await bench.pass(40);
+
+    expect((await first).get(5)?.sequence).toBe(0);
+    expect((await second).get(5)?.sequence).toBe(1);
+  });
+
   it("shares one pull among the syncs that wait for it", async () => {
     const bench = await new WatchBench().start();
     const before = bench.log.pulls.length;

@@ -156,6 +156,20 @@ describe("answerSync", () => {
     expect(rangeOf(answer, 1)?.through).toEqual(bench.log.head(1));
   });
 
+  it("covers a new generation that has no event yet, or its lease could not be renewed", async () => {
+    const bench = await new WatchBench().start();
+    bench.log.appendMany(1, 3);
+    await bench.pass(0);
+    const kept = bench.log.head(1);
+    bench.log.fork(1, 0);
+
+    const answer = await sync(bench, [kept]);
+
+    expect(headOf(answer, 1)).toEqual(at(1, 0, FIRST_GENERATION + 1_000_000));
+    expect(rangeOf(answer, 1)).toEqual({ fromExclusive: kept, through: headOf(answer, 1) });
+    expect(answer.resets.size).toBe(0);
+  });
+
   it.each([
     ["sequence", at(3, 1)],
     ["generation", at(3, 0, FIRST_GENERATION + 1)],
