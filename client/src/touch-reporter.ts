@@ -21,7 +21,7 @@ export interface TouchReporterOptions {
 /** The last use of a session that was not reported yet. */
 interface Use {
   readonly digest: string;
-  readonly at: Instant;
+  at: Instant;
 }
 
 /**
@@ -39,21 +39,19 @@ export class TouchReporter {
     this.#options = options;
   }
 
-  /** A session was used now. */
-  record(sessionId: string, digest: string): void {
+  /** A session was used. Its id is kept: it must not share memory with a token. */
+  record(sessionId: string, digest: string, at: Instant): void {
     if (this.#isClosed) return;
-    this.#waiting.delete(sessionId);
-    this.#waiting.set(sessionId, { digest, at: instantOf(this.#options.clock) });
+    const known = this.#waiting.get(sessionId);
+    if (known?.digest === digest) {
+      known.at = at;
+      return;
+    }
+    this.#waiting.set(sessionId, { digest, at });
     this.#dropOldest();
     this.#timer ??= this.#options.clock.setTimer(this.#options.flushMs, () => {
-      this.#flushSoon();
+      this.flushSoon();
     });
-  }
-
-  /** A session was used now, and must not wait for the next interval. */
-  recordAtOnce(sessionId: string, digest: string): void {
-    this.record(sessionId, digest);
-    this.#flushSoon();
   }
 
   /**
@@ -75,17 +73,18 @@ export class TouchReporter {
     }
   }
 
+  /** Reports what waits without waiting for the next interval. */
+  flushSoon(): void {
+    this.flush().catch(() => {
+      // What could not be reported was kept; nothing else can fail.
+    });
+  }
+
   /** Reports what waits, and nothing more after it. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.flush();
     this.#waiting.clear();
-  }
-
-  #flushSoon(): void {
-    this.flush().catch(() => {
-      // What could not be reported was kept; nothing else can fail.
-    });
   }
 
   /** Says whether the report arrived. */
@@ -119,7 +118,7 @@ export class TouchReporter {
     this.#waiting.set(sessionId, use);
     this.#dropOldest();
     this.#timer ??= this.#options.clock.setTimer(this.#options.flushMs, () => {
-      this.#flushSoon();
+      this.flushSoon();
     });
   }
 

@@ -7,7 +7,7 @@ import {
 import { ageMs, instantOf, type Instant } from "./base/instant.js";
 import { compareRevisions, type Revision } from "./base/revision.js";
 import type { ValidationReply } from "./base/session.js";
-import { revealToken, sessionIdOf, tokenDigest, type TokenLike } from "./base/token.js";
+import { revealToken, sessionIdIn, tokenDigest, type TokenLike } from "./base/token.js";
 import { checkConditions, type AskedConditions } from "./cache/conditions.js";
 import type { Entry, Facts } from "./cache/entry-table.js";
 import { SingleFlight, type Flight } from "./cache/single-flight.js";
@@ -114,7 +114,7 @@ export class Validator {
     counters.hits += 1;
     const verdict = checkConditions(facts, asked.conditions, elapsedMs);
     if (verdict.kind === "refused") return { kind: "invalid", outcome: verdict.outcome };
-    if (asked.touch) this.#parts.touches.record(facts.session.sessionId, asked.digest);
+    if (asked.touch) this.#parts.touches.record(facts.session.sessionId, asked.digest, now);
     return {
       kind: "valid",
       session: facts.session,
@@ -140,7 +140,8 @@ export class Validator {
   /** What an answer means to this caller, whether it asked or joined. */
   #judge(asked: Asked, flight: Flight, reply: ValidationReply): Validation | "ask-again" {
     const { cache, counters, touches } = this.#parts;
-    const verdict = cache.judge(flight.question, reply, instantOf(this.#clock));
+    const now = instantOf(this.#clock);
+    const verdict = cache.judge(flight.question, reply, now);
     if (verdict.kind === "discard") {
       countOne(counters.discarded, verdict.cause);
       return "ask-again";
@@ -158,8 +159,8 @@ export class Validator {
     if (met.kind === "refused") return { kind: "invalid", outcome: met.outcome };
     if (asked.touch && !flight.touch) {
       const { sessionId } = facts.session;
-      if (this.#isNearIdle(facts, verdict.ageMs)) touches.recordAtOnce(sessionId, asked.digest);
-      else touches.record(sessionId, asked.digest);
+      touches.record(sessionId, asked.digest, now);
+      if (this.#isNearIdle(facts, verdict.ageMs)) touches.flushSoon();
     }
     return {
       kind: "valid",
@@ -222,7 +223,7 @@ export class Validator {
     if (verdict.kind === "refused") return { kind: "invalid", outcome: verdict.outcome };
     counters.staleAccepts += 1;
     watch.noteStaleAccept();
-    if (asked.touch) touches.record(facts.session.sessionId, asked.digest);
+    if (asked.touch) touches.record(facts.session.sessionId, asked.digest, age.now);
     return { kind: "stale", session: facts.session, ageMs: age.ageMs };
   }
 
@@ -237,7 +238,7 @@ function ask(token: TokenLike | undefined, options: ValidateOptions): Asked | Va
   const text = revealToken(token);
   if (text === "") return { kind: "invalid", outcome: "no-token" };
   const staleMaxMs = staleBound(options.maxStaleOnErrorMs);
-  const sessionId = sessionIdOf(text);
+  const sessionId = sessionIdIn(text);
   if (sessionId === undefined) return { kind: "invalid", outcome: "malformed" };
   return {
     token: text,

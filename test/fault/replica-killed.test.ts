@@ -78,7 +78,41 @@ describe("two replicas behind one target", () => {
     },
     TEST_MS,
   );
+
+  it(
+    "leave out the one that was frozen (SIGSTOP), and take it back when it goes on",
+    async () => {
+      const { token } = await issuer.create({ subject: "ada" });
+      const [frozen] = replicas;
+      frozen?.child.pause();
+      // Half of the calls wait in vain, until the frozen one's connections are given up.
+      // It never shakes hands on a new one, so keepalive's 30 s are not what ends this.
+      await eventually(async () => await answersRun(service, token.reveal(), 50), {
+        timeoutMs: 15_000,
+      });
+      await eventually(() => service.status().state === "fresh");
+      frozen?.child.resume();
+
+      await eventually(
+        async () => {
+          const before = await validCount(frozen?.address ?? "");
+          await answersRun(service, token.reveal(), 20);
+          return (await validCount(frozen?.address ?? "")) > before;
+        },
+        { timeoutMs: 30_000 },
+      );
+    },
+    TEST_MS,
+  );
 });
+
+/** Whether so many validations in a row are answered. */
+async function answersRun(client: SessionClient, token: string, count: number): Promise<boolean> {
+  for (let calls = 0; calls < count; calls += 1) {
+    if ((await client.validate(token)).kind !== "valid") return false;
+  }
+  return true;
+}
 
 async function validCount(address: string): Promise<number> {
   const api = new SessionApi(address);

@@ -74,5 +74,5 @@ describe("a CommonJS consumer", () => {
     );
 
     await expect(checked).resolves.toBeDefined();
-  });
+  }, 60_000);
 });

@@ -47,21 +47,17 @@ describe("npm run demo", () => {
       const { code } = await demo.kill(signal);
 
       expect(code).not.toBe(0);
-      await eventually(() => {
-        expect(actors.map(isAlive)).toEqual([false, false, false]);
-      });
+      await eventually(() => !actors.some(isAlive));
     },
   );
 
-  it("says in one sentence why the authority did not start", { timeout: TEST_MS }, async () => {
-    const demo = startChild("server/src/cli/demo.ts", {
-      env: { COATCHECK_REDIS_URL: "redis://127.0.0.1:1" },
-    });
+  it("says in one sentence what is wrong with the configuration", async () => {
+    const demo = startChild("server/src/cli/demo.ts", { env: { COATCHECK_MAX_STALENESS: "fast" } });
     running.push(demo);
     const { code } = await demo.exited;
 
     expect(code).toBe(1);
-    expect(demo.stderr).toContain("can it reach the Redis of COATCHECK_REDIS_URL?");
+    expect(demo.stderr).toContain('The demo failed: Cannot set COATCHECK_MAX_STALENESS to "fast"');
     expect(demo.stderr).not.toContain("    at ");
   });
 });

@@ -314,7 +314,8 @@ async function liveThrough(world: World, steps: number): Promise<readonly Ticket
     return (state >>> 8) % max;
   }
   for (let step = 0; step < steps; step += 1) {
-    const session = sessions[sessions.length - 1 - below(Math.max(1, Math.min(sessions.length, 8)))];
+    const session =
+      sessions[sessions.length - 1 - below(Math.max(1, Math.min(sessions.length, 8)))];
     const kind = below(10);
     if (kind < 4 || session === undefined) {
       const policy = {

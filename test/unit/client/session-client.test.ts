@@ -710,6 +710,38 @@ describe("the Sync loop", () => {
     expect(bench.client.status().state).toBe("fresh");
   });
 
+  it("is not needed: without it an answer lives on its own lease (FAULTS row 28)", async () => {
+    const clock = new ManualClock();
+    const transport = new FakeTransport();
+    transport.syncAt = undefined;
+    await using client = createSessionClient({
+      target: "",
+      tenantId: "acme",
+      clientName: "test",
+      clock,
+      transport,
+    });
+    const first = client.validate(TOKEN);
+    await clock.advanceAsync(0);
+    transport.lastSync.reply.reject(failed("not-implemented"));
+    transport.sayOpened();
+    transport.lastValidation.reply.resolve(yes());
+    await first;
+    const sentAt = clock.monotonicMs();
+    // It goes on asking for one, as the authority may be upgraded.
+    for (let elapsed = 0; elapsed < L_MS; elapsed += 100) {
+      expect(client.peek(TOKEN)?.kind).toBe("valid");
+      await clock.advanceAsync(100);
+      if (transport.syncs.length > 1) transport.lastSync.reply.reject(failed("not-implemented"));
+    }
+    await clock.advanceAsync(1);
+
+    expect(clock.monotonicMs() - sentAt).toBeGreaterThan(L_MS);
+    expect(client.peek(TOKEN)).toBeUndefined();
+    expect(client.status().state).toBe("jeopardy");
+    expect(transport.syncs.length).toBeGreaterThan(2);
+  });
+
   it("asks again at once while there is more", async () => {
     await using bench = await createBench();
     bench.transport.syncAt = undefined;
