@@ -13,8 +13,11 @@ interface Cutoff {
   readonly issuedBefore: Revision | undefined;
   /** Sessions created before it have ended, in ms of the store's clock. */
   readonly createdBeforeMs: number;
-  /** Sessions spared by the event that set `issuedBefore`. */
-  readonly except: readonly string[];
+  /**
+   * Sessions spared by the event that set `issuedBefore`, each with the bound
+   * that held for it before: to be spared by one event undoes no other.
+   */
+  readonly except: ReadonlyMap<string, Revision | undefined>;
   /** The latest event: a reply computed before it is not kept. */
   readonly latest: Revision;
   readonly end: SessionEnd;
@@ -53,9 +56,8 @@ export class Cutoffs {
   endOf(session: Session, issued: Revision): SessionEnd | undefined {
     for (const cutoff of this.#covering(session, issued.partition)) {
       if (session.createdAtMs < cutoff.createdBeforeMs) return cutoff.end;
-      if (isIssuedBefore(issued, cutoff) && !cutoff.except.includes(session.sessionId)) {
-        return cutoff.end;
-      }
+      const bound = boundFor(session.sessionId, cutoff);
+      if (bound !== undefined && compareRevisions(issued, bound) < 0) return cutoff.end;
     }
     return undefined;
   }
@@ -102,7 +104,7 @@ function merge(known: Cutoff | undefined, event: RevocationEvent): Cutoff {
       known?.createdBeforeMs ?? Number.NEGATIVE_INFINITY,
       createdBeforeMs ?? Number.NEGATIVE_INFINITY,
     ),
-    except: raises ? exceptOf(event) : (known?.except ?? []),
+    except: raises ? spare(event, known) : (known?.except ?? new Map()),
     latest: laterRevision(known?.latest, event.revision),
     end: {
       reason: event.reason,
@@ -117,12 +119,17 @@ function isAbove(bound: Revision, known: Revision | undefined): boolean {
   return known === undefined || compareRevisions(bound, known) > 0;
 }
 
-function isIssuedBefore(issued: Revision, cutoff: Cutoff): boolean {
-  return cutoff.issuedBefore !== undefined && compareRevisions(issued, cutoff.issuedBefore) < 0;
+/** The revision that the session must have been issued at, or later, to live. */
+function boundFor(sessionId: string, cutoff: Cutoff): Revision | undefined {
+  return cutoff.except.has(sessionId) ? cutoff.except.get(sessionId) : cutoff.issuedBefore;
 }
 
-function exceptOf(event: RevocationEvent): readonly string[] {
-  return event.target.kind === "subject" ? event.target.except : [];
+function spare(
+  event: RevocationEvent,
+  known: Cutoff | undefined,
+): ReadonlyMap<string, Revision | undefined> {
+  const ids = event.target.kind === "subject" ? event.target.except : [];
+  return new Map(ids.map((id) => [id, known && boundFor(id, known)]));
 }
 
 function scopeOf(event: RevocationEvent): string | undefined {

@@ -3,8 +3,8 @@ import { describe, expect, it } from "vitest";
 import { World, type Delays, type Step, type Tally } from "./support/world.js";
 
 /** Enough to kill every mutant of the reducer's guards, few enough for every run. */
-const SCHEDULES = Number(process.env["COATCHECK_SCHEDULES"] ?? 10_000);
-const SEED = Number(process.env["COATCHECK_SEED"] ?? Date.now() % 2 ** 31);
+const SCHEDULES = Number(process.env["COATCHECK_TEST_SCHEDULES"] ?? 10_000);
+const SEED = Number(process.env["COATCHECK_TEST_SEED"] ?? Date.now() % 2 ** 31);
 
 const who = fc.nat({ max: 7 });
 const partition = fc.nat({ max: 1 });

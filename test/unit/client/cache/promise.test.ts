@@ -365,6 +365,21 @@ describe("a cutoff", () => {
     expect(cache.fill(question, { digest: DIGEST, reply: reply() }, at(1))).toBe("below-cutoff");
   });
 
+  it("does not spare by one event whom an earlier one ended (I2)", () => {
+    const cache = createCache();
+    open(cache, rev(0));
+    const question = cache.ask(SESSION_ID, at(0));
+    push(cache, range(0, 1), subjectRevoked(rev(1)));
+    // As after a failover that lost the first: the store spares what the client saw end.
+    push(cache, range(1, 2), subjectRevoked(rev(2), [SESSION_ID]));
+
+    const older = reply({ asOf: rev(1), issued: rev(0) });
+    const stamped = reply({ asOf: rev(2), issued: rev(2) });
+
+    expect(cache.judge(question, older, at(1)).kind).toBe("deny");
+    expect(cache.judge(question, stamped, at(1)).kind).toBe("accept");
+  });
+
   it("keeps the larger of two, whichever comes last", () => {
     const cache = createCache();
     open(cache, rev(0));
