@@ -24,7 +24,7 @@ export type {
 export type { SessionClientOptions } from "./options.js";
 export { createSessionClient, type SessionClient } from "./session-client.js";
 export type { ClientStatus, PartitionStatus, StatusCounters } from "./status.js";
-export type { ClientCredentials, TlsCredentials } from "./transport/channel.js";
+export type { ClientCredentials, ServiceKey, TlsCredentials } from "./transport/channel.js";
 export type {
   Conditions,
   PresentedBinding,

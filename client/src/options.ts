@@ -3,7 +3,7 @@ import { systemClock, type Clock } from "./base/clock.js";
 import { systemRandomness, type Randomness } from "./base/random.js";
 import type { CacheLimits } from "./cache/validation-cache.js";
 import type { Logger } from "./freshness/surroundings.js";
-import type { ClientCredentials } from "./transport/channel.js";
+import type { ClientCredentials, ServiceKey } from "./transport/channel.js";
 import type { Transport } from "./transport/transport.js";
 
 /** This library's version, as the authority's operators see it. */
@@ -31,6 +31,14 @@ export interface SessionClientOptions {
    * @default TLS with the certificates the system trusts
    */
   readonly credentials?: ClientCredentials;
+  /**
+   * This service's key, 43 to 128 characters, for an authority that does not see its
+   * certificate. A function is asked for each call, so that the key can be changed
+   * while the service runs. Never logged.
+   *
+   * @default none: the client certificate says who calls
+   */
+  readonly serviceKey?: ServiceKey;
   /** The tenant whose sessions this service validates, 1 to 128 bytes. */
   readonly tenantId: string;
   /** What this service calls itself, for operators, 1 to 128 bytes. */
@@ -95,6 +103,7 @@ export interface ResolvedOptions {
   readonly target: string;
   readonly watchTarget: string;
   readonly credentials: ClientCredentials;
+  readonly serviceKey: ServiceKey | undefined;
   readonly tenantId: string;
   readonly clientName: string;
   readonly instanceId: string;
@@ -142,6 +151,7 @@ export function resolveOptions(options: SessionClientOptions): ResolvedOptions {
     target: options.target,
     watchTarget: options.watchTarget ?? options.target,
     credentials: options.credentials ?? {},
+    serviceKey: keyOf(options.serviceKey),
     tenantId: named("tenantId", options.tenantId, NAME_BYTES_MAX),
     clientName: named("clientName", options.clientName, NAME_BYTES_MAX),
     instanceId: named("instanceId", options.instanceId ?? randomness.requestId(), NAME_BYTES_MAX),
@@ -165,6 +175,14 @@ export function resolveOptions(options: SessionClientOptions): ResolvedOptions {
     randomness,
     transport: options.transport,
   };
+}
+
+/** The message never shows the key. */
+function keyOf(key: ServiceKey | undefined): ServiceKey | undefined {
+  if (typeof key === "string" && !/^[\x21-\x7e]{43,128}$/.test(key)) {
+    throw new TypeError("Cannot use serviceKey: it must be 43 to 128 printable ASCII characters");
+  }
+  return key;
 }
 
 /** A logger that throws must not end the loops that keep the promise. */

@@ -97,6 +97,7 @@ class AuthorityClient implements SessionClient {
   readonly #validator: Validator;
   readonly #mutations: Mutations;
   readonly #followers: Followers;
+  readonly #unregister: (() => void) | undefined;
   readonly #listeners = new Set<(event: RevocationEvent) => unknown>();
   readonly #counters = createCounters();
   #closing: Promise<void> | undefined;
@@ -150,9 +151,8 @@ class AuthorityClient implements SessionClient {
       read: async (sessionId) => await this.get(sessionId),
       boundMs: () => this.#watch.boundMs,
     });
-    if (options.meterProvider !== undefined) {
-      registerMetrics(options.meterProvider, () => this.status());
-    }
+    this.#unregister =
+      options.meterProvider && registerMetrics(options.meterProvider, () => this.status());
   }
 
   async validate(token: TokenLike | undefined, options: ValidateOptions = {}): Promise<Validation> {
@@ -245,6 +245,7 @@ class AuthorityClient implements SessionClient {
     this.#watch.close();
     this.#followers.close();
     this.#listeners.clear();
+    this.#unregister?.();
     await this.#touches.close();
     this.#transport.close();
     this.#cache.forgetEverything();

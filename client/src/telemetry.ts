@@ -1,66 +1,78 @@
-import type { MeterProvider, ObservableResult } from "@opentelemetry/api";
+import type { BatchObservableResult, MeterProvider, Observable } from "@opentelemetry/api";
+
+import { INSTRUMENTS, type Instrument } from "./instruments.js";
 import type { ClientStatus } from "./status.js";
 
-/**
- * Registers what `status` shows as metrics. Nothing is measured twice: the
- * instruments read the same numbers when they are collected.
+/*
+ * What `status` shows, as metrics. Nothing is measured twice: the instruments read
+ * the same numbers when they are collected.
+ *
+ * Two clients of one process, one for each tenant, say, would each set the series
+ * of the other if they observed on their own, so all clients of a provider are read
+ * together.
  */
-export function registerMetrics(provider: MeterProvider, status: () => ClientStatus): void {
-  const meter = provider.getMeter("@coatcheck/client");
-  function observe(
-    name: string,
-    description: string,
-    read: (status: ClientStatus, result: ObservableResult) => void,
-  ): void {
-    meter.createObservableGauge(name, { description }).addCallback((result) => {
-      read(status(), result);
-    });
-  }
-  function count(
-    name: string,
-    description: string,
-    read: (status: ClientStatus) => Readonly<Record<string, number>>,
-  ): void {
-    meter.createObservableCounter(name, { description }).addCallback((result) => {
-      for (const [kind, value] of Object.entries(read(status()))) result.observe(value, { kind });
-    });
-  }
 
-  count("coatcheck_client_validations_total", "Validations by how they were answered", (now) => ({
-    hit: now.counters.hits,
-    miss: now.counters.misses,
-    denied_from_memory: now.counters.deniedFromMemory,
-    unavailable: now.counters.unavailable,
-    stale: now.counters.staleAccepts,
-  }));
-  count("coatcheck_client_fills_refused_total", "Answers not kept, by reason", (now) => {
-    return now.counters.fillsRefused;
+type ReadStatus = () => ClientStatus;
+
+const METER = "@coatcheck/client";
+
+/** The clients of each provider that are not closed. */
+const clientsOf = new WeakMap<MeterProvider, Set<ReadStatus>>();
+
+/** Registers a client's metrics with a provider. Returns what takes them out again. */
+export function registerMetrics(provider: MeterProvider, status: ReadStatus): () => void {
+  const clients = clientsOf.get(provider) ?? observe(provider);
+  clients.add(status);
+  return () => {
+    clients.delete(status);
+  };
+}
+
+function observe(provider: MeterProvider): Set<ReadStatus> {
+  const clients = new Set<ReadStatus>();
+  clientsOf.set(provider, clients);
+  const meter = provider.getMeter(METER);
+  const rows = INSTRUMENTS.map((instrument) => {
+    const { name, kind, meaning, unit } = instrument;
+    const options = { description: meaning, unit };
+    const observable =
+      kind === "counter"
+        ? meter.createObservableCounter(name, options)
+        : meter.createObservableGauge(name, options);
+    return { instrument, observable };
   });
-  count(
-    "coatcheck_client_resets_total",
-    "Partitions reset, by cause",
-    (now) => now.counters.resets,
+  meter.addBatchObservableCallback(
+    (result) => {
+      const statuses = [...clients].map((read) => read());
+      for (const row of rows) observeOne(result, row, statuses);
+    },
+    rows.map(({ observable }) => observable),
   );
-  count("coatcheck_client_syncs_total", "Syncs by outcome", (now) => ({
-    ok: now.counters.syncs - now.counters.syncFailures,
-    failed: now.counters.syncFailures,
-  }));
-  count("coatcheck_client_streams_total", "Streams opened and ended", (now) => ({
-    opened: now.counters.streamsOpened,
-    ended: now.counters.streamsEnded,
-  }));
-  count("coatcheck_client_late_accepts_total", "Sessions used after their revocation", (now) => ({
-    all: now.counters.lateAccepts,
-  }));
-  observe("coatcheck_client_entries", "Sessions in memory", (now, result) => {
-    result.observe(now.entries);
-  });
-  observe("coatcheck_client_fresh_partitions", "Partitions whose lease holds", (now, result) => {
-    result.observe(now.partitions.filter(({ state }) => state === "fresh").length);
-  });
-  observe("coatcheck_client_lease_age_milliseconds", "Age of the oldest lease", (now, result) => {
-    const ages = now.partitions.map(({ leaseAgeMs }) => leaseAgeMs ?? Number.POSITIVE_INFINITY);
-    const oldestMs = Math.max(...ages);
-    if (Number.isFinite(oldestMs)) result.observe(oldestMs);
-  });
+  return clients;
+}
+
+function observeOne(
+  result: BatchObservableResult,
+  row: { readonly instrument: Instrument; readonly observable: Observable },
+  statuses: readonly ClientStatus[],
+): void {
+  const { instrument, observable } = row;
+  for (const [label, value] of combine(instrument, statuses)) {
+    const attributes = instrument.label === undefined ? {} : { [instrument.label]: label };
+    result.observe(observable, value, attributes);
+  }
+}
+
+/** The values of all clients by label; the label of an instrument without one is empty. */
+function combine(
+  { read, combine: way }: Instrument,
+  statuses: readonly ClientStatus[],
+): ReadonlyMap<string, number> {
+  const values = new Map<string, number>();
+  for (const [value, label = ""] of statuses.flatMap(read)) {
+    const before = values.get(label);
+    const both = way === "max" ? Math.max(before ?? value, value) : (before ?? 0) + value;
+    values.set(label, both);
+  }
+  return values;
 }

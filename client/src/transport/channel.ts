@@ -1,4 +1,11 @@
-import { credentials, type ChannelCredentials, type ChannelOptions } from "@grpc/grpc-js";
+import {
+  credentials,
+  type ChannelCredentials,
+  type ChannelOptions,
+  type ClientOptions,
+  InterceptingCall,
+  type Metadata,
+} from "@grpc/grpc-js";
 
 /** How the client proves whom it talks to, and who it is. */
 export interface TlsCredentials {
@@ -11,6 +18,9 @@ export interface TlsCredentials {
 
 /** `plaintext` is for loopback: tokens travel in clear. */
 export type ClientCredentials = "plaintext" | TlsCredentials;
+
+/** A service's own key, or what says it: asked for each call, so that it can be changed. */
+export type ServiceKey = string | (() => string);
 
 const KEEPALIVE_TIME_MS = 20_000;
 const KEEPALIVE_TIMEOUT_MS = 10_000;
@@ -51,4 +61,37 @@ export function toChannelCredentials(given: ClientCredentials): ChannelCredentia
     given.privateKey ?? null,
     given.certificateChain ?? null,
   );
+}
+
+/** A key that cannot be had goes as none: the authority then refuses the call, in its words. */
+function authorize(metadata: Metadata, key: ServiceKey): void {
+  try {
+    metadata.set("authorization", `Bearer ${typeof key === "string" ? key : key()}`);
+  } catch {
+    metadata.remove("authorization");
+  }
+}
+
+/**
+ * A channel's options with the service key sent in every call. It goes as metadata
+ * and not as grpc-js's call credentials, because those refuse the plaintext
+ * connection to a proxy on the same machine that does the TLS.
+ */
+export function withServiceKey(
+  options: ChannelOptions,
+  key: ServiceKey | undefined,
+): ClientOptions {
+  if (key === undefined) return options;
+  return {
+    ...options,
+    interceptors: [
+      (callOptions, nextCall) =>
+        new InterceptingCall(nextCall(callOptions), {
+          start: (metadata, listener, next) => {
+            authorize(metadata, key);
+            next(metadata, listener);
+          },
+        }),
+    ],
+  };
 }

@@ -16,6 +16,8 @@ import {
   FRESHNESS_CHANNEL,
   toChannelCredentials,
   type ClientCredentials,
+  type ServiceKey,
+  withServiceKey,
 } from "./channel.js";
 import {
   fromSyncResponse,
@@ -54,6 +56,7 @@ export interface GrpcTransportOptions {
   /** Where the stream goes. */
   readonly watchTarget: string;
   readonly credentials: ClientCredentials;
+  readonly serviceKey: ServiceKey | undefined;
   readonly clock: Clock;
   readonly randomness: Randomness;
 }
@@ -62,26 +65,28 @@ export interface GrpcTransportOptions {
 export function createGrpcTransport(options: GrpcTransportOptions): Transport {
   const { clock, randomness, target, watchTarget } = options;
   const channelCredentials = toChannelCredentials(options.credentials);
+  const calls = withServiceKey(CALL_CHANNEL, options.serviceKey);
+  const freshness = withServiceKey(FRESHNESS_CHANNEL, options.serviceKey);
   const open = new OpenCalls();
   const surroundings = { clock, randomness, budget: new RetryBudget() };
-  let callChannel = CALL_CHANNEL;
+  let callChannel = calls;
   const sessions = new Line({
     clock,
     open: () => {
       const client = new SessionServiceClient(target, channelCredentials, callChannel);
       // The first shares its connections with others of this process, dead ones too.
-      callChannel = FRESHNESS_CHANNEL;
+      callChannel = freshness;
       return client;
     },
   });
   const streams = new Line({
     clock,
-    open: () => new RevocationServiceClient(watchTarget, channelCredentials, FRESHNESS_CHANNEL),
+    open: () => new RevocationServiceClient(watchTarget, channelCredentials, freshness),
   });
   let endStream: (() => void) | undefined;
   const syncs = new Line({
     clock,
-    open: () => new RevocationServiceClient(target, channelCredentials, FRESHNESS_CHANNEL),
+    open: () => new RevocationServiceClient(target, channelCredentials, freshness),
     onReplaced: () => {
       // The stream hears nothing of a dead path either. To resume it costs one call.
       if (watchTarget !== target) return;
