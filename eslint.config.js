@@ -24,7 +24,10 @@ const ARROWS = {
     session: ["base"],
     store: ["base", "session"],
     watch: ["base", "session", "store"],
-    rpc: ["base", "session", "store", "watch"],
+    callers: ["base"],
+    transport: ["base"],
+    configuration: ["base", "session", "callers"],
+    rpc: ["base", "session", "store", "watch", "callers"],
     telemetry: ["base"],
   },
   client: {

@@ -5,15 +5,17 @@
 -- KEYS[2]  session
 -- ARGV[1…3]  as lib/log.lua says
 -- ARGV[4]  JSON: partition, request, arguments, event; id, token, nonce, recovery;
---          tenant, client, subject (digests; no subject: anonymous), tenant_id;
---          device, bind, ip, agent; aal, amr, auth; idle, absolute, touch, grace,
---          window, retention (ms), max, action; claim (optional)
+--          tenant, client, subject (digests; no subject: anonymous), tenant_id,
+--          subject_id; audit; device, bind, ip, agent; aal, amr, auth; idle, absolute, touch, grace,
+--          window, retention (ms), max, action; share (most sessions of the tenant in
+--          this partition, absent: any number); claim (optional)
 -- ARGV[5]  facts
 --
 -- Returns {status, …}
 --   "CREATED"     id, nonce, token, ids evicted (with spaces between), revision, the
 --                 packed record, and "repeated" or "new"
 --   "LIMIT"       the number of live sessions; nothing written
+--   "TENANT_FULL" the tenant has its share of sessions; nothing written
 --   "SUPERSEDED"  id: created before, and its token is not to be had any more
 --   "REUSED"      the request id was used for something else
 --   "CLAIMED"     id: a session that another call created under the same claim, and
@@ -29,6 +31,7 @@
 local command = cjson.decode(ARGV[4])
 
 -- @include lib/log.lua
+-- @include lib/audit.lua
 -- @include lib/session.lua
 -- @include lib/index.lua
 -- @include lib/end.lua
@@ -77,23 +80,37 @@ if command.subject ~= '' and command.max > 0 then
     elseif not e then
       table.insert(live, 1, s)
     else
-      local _, recoverable = retained_until(s, e)
+      local until_ms, recoverable = retained_until(s, e)
       if not recoverable then
-        gone[#gone + 1] = { id = s.id, session = s, finish = e }
+        gone[#gone + 1] = { id = s.id, session = s, finish = e, until_ms = until_ms }
       end
     end
   end
 end
 
-local evicted = {}
-local excess = #live + 1 - command.max
-if command.max > 0 and excess > 0 then
-  if command.action == 'deny' then
-    return { 'LIMIT', text(#live) }
+local excess = command.max > 0 and math.max(#live + 1 - command.max, 0) or 0
+if excess > 0 and command.action == 'deny' then
+  return { 'LIMIT', text(#live) }
+end
+if excess > 0 and command.action == 'evict-all' then
+  excess = #live
+end
+
+-- What this call ends makes room.
+if command.share then
+  local ending = excess
+  for _, entry in ipairs(gone) do
+    ending = ending + (entry.session and 1 or 0)
   end
-  if command.action == 'evict-all' then
-    excess = #live
-  elseif command.action == 'evict-least-recently-used' then
+  local counted = tonumber(redis.call('HGET', prefix .. 'c', command.tenant) or 0)
+  if counted - ending >= command.share then
+    return { 'TENANT_FULL' }
+  end
+end
+
+local evicted = {}
+if excess > 0 then
+  if command.action == 'evict-least-recently-used' then
     for position, s in ipairs(live) do
       s.age = position
     end
@@ -117,7 +134,7 @@ local fields = {
   'updated', text(now), 'tenant_id', command.tenant_id, 'grace', text(command.grace),
   'retention', text(command.retention),
 }
-local optional = { 'auth', 'window', 'recovery', 'aal', 'amr', 'bind', 'ip', 'agent', 'device' }
+local optional = { 'subject_id', 'auth', 'window', 'recovery', 'aal', 'amr', 'bind', 'ip', 'agent', 'device' }
 for _, name in ipairs(optional) do
   local value = command[name]
   if value and (value ~= 0 or name == 'auth') and value ~= '' then
@@ -127,6 +144,10 @@ for _, name in ipairs(optional) do
 end
 fields[#fields + 1] = 'facts'
 fields[#fields + 1] = ARGV[5]
+audit({
+  id = command.event, tenant = command.tenant_id, subject = command.subject_id,
+  session = string.sub(KEYS[2], #prefix + 3), rev = place(),
+})
 redis.call('HSET', KEYS[2], unpack(fields))
 redis.call('PEXPIREAT', KEYS[2], text(kept_until))
 
@@ -136,14 +157,15 @@ if command.subject ~= '' then
   redis.call('ZADD', index_key(command.subject), text(now), s.id)
 end
 local deadline = command.idle > 0 and math.min(absolute, now + command.idle) or absolute
-redis.call('ZADD', prefix .. 'x', text(deadline), deadlines_member(s))
+redis.call('ZADD', prefix .. 'x', text(deadline), counted_member(s))
+count(s.tenant)
 for _, entry in ipairs(gone) do
   if not entry.session then
     unindex(entry.id, command.subject)
   elseif entry.finish.revision then
     settle(entry.session, entry.finish)
   else
-    settle_expiry(entry.session, entry.finish)
+    settle_expiry(entry.session, entry.finish, entry.until_ms)
   end
 end
 redis.call('HSET', head_key, 'now', text(now))

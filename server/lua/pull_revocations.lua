@@ -9,7 +9,8 @@
 --
 -- Returns {status, …}
 --   "SCHEMA"  the data was written by a newer server; the number of its schema follows
---   "PULLED"  head, verdict, through, deployment, entries as XRANGE gives them
+--   "PULLED"  head, verdict, through, deployment, entries as XRANGE gives them, and the
+--             incident mode as set_incident wrote it, with the time left for its end
 --
 -- The only way anything reads the log. It is not `no-writes` on purpose: Redis then
 -- refuses it on a replica, and a replica's history proves nothing.
@@ -92,4 +93,9 @@ if command.gen then
     end
   end
 end
-return { 'PULLED', place(), verdict, through, deployment, entries }
+local ends_at, incident = string.match(redis.call('HGET', head_key, 'incident') or '', '^(%d+) (.*)$')
+local left = ends_at and tonumber(ends_at) - now or 0
+return {
+  'PULLED', place(), verdict, through, deployment, entries,
+  left > 0 and text(left) .. ' ' .. incident or '',
+}

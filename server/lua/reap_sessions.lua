@@ -4,14 +4,15 @@
 --
 -- KEYS[1]  head
 -- ARGV[1]  most sessions to look at
+-- ARGV[2]  how long the audit trail is kept, in ms
 --
 -- Returns how many it looked at.
 --
 -- The queue `x` holds each session with the next instant at which something can
 -- happen to it. A use moves that instant without telling the queue, so the record is
 -- read again here and a session that is still alive gets a new one. The member
--- names the subject too: where the key's TTL came first, its id can still be taken
--- out of the index.
+-- names the subject too, and the tenant while the session counts for it: where the
+-- key's TTL came first, its id can still be taken out of the index and the count.
 
 -- @include lib/base.lua
 -- @include lib/session.lua
@@ -20,7 +21,7 @@
 
 local queue = prefix .. 'x'
 
-local function reap(s, member)
+local function reap(s, member, tenant)
   local e = judge(s)
   if not e then
     local deadline = s.idle > 0 and math.min(s.absolute, s.last + s.idle) or s.absolute
@@ -30,7 +31,10 @@ local function reap(s, member)
   local until_ms, recoverable = retained_until(s, e)
   if now >= until_ms then
     redis.call('DEL', s.key)
-    redis.call('ZREM', queue, member)
+    if s.state == 'A' and not e.revision then
+      count_expired()
+    end
+    unqueue(member, tenant)
     unindex(s.id, s.subject)
     return
   end
@@ -39,7 +43,8 @@ local function reap(s, member)
     return
   end
   if s.state == 'A' and not recoverable then
-    settle_expiry(s, e)
+    settle_expiry(s, e, until_ms)
+    return
   end
   redis.call('ZADD', queue, text(until_ms), member)
 end
@@ -63,15 +68,16 @@ end
 
 require_head({})
 local members = redis.call('ZRANGEBYSCORE', queue, '-inf', text(now), 'LIMIT', 0, tonumber(ARGV[1]))
-local ids, subjects = {}, {}
+local ids, subjects, tenants = {}, {}, {}
 for position, member in ipairs(members) do
-  ids[position], subjects[position] = string.match(member, '^([^:]+):(.*)$')
+  local id, subject, tenant = string.match(member, '^([^:]+):([^:]*):?(.*)$')
+  ids[position], subjects[position], tenants[position] = id, subject, tenant ~= '' and tenant or nil
 end
 for position, s in ipairs(load_sessions(ids)) do
   if s then
-    reap(s, members[position])
+    reap(s, members[position], tenants[position])
   else
-    redis.call('ZREM', queue, members[position])
+    unqueue(members[position], tenants[position])
     unindex(ids[position], subjects[position])
   end
 end
@@ -84,6 +90,9 @@ for position = 1, #scanned[2], 2 do
 end
 if scanned[1] ~= cursor then
   redis.call('HSET', head_key, 'scan', scanned[1])
+end
+for _, stream in ipairs({ 'audit', 'denied' }) do
+  redis.call('XTRIM', prefix .. stream, 'MINID', '=', text(math.max(0, now - tonumber(ARGV[2]))))
 end
 if #members > 0 then
   redis.call('HSET', head_key, 'now', text(now))

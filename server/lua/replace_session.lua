@@ -15,6 +15,7 @@
 local command = cjson.decode(ARGV[4])
 
 -- @include lib/log.lua
+-- @include lib/audit.lua
 -- @include lib/session.lua
 -- @include lib/end.lua
 -- @include lib/revoke.lua

@@ -21,6 +21,7 @@
 local command = cjson.decode(ARGV[4])
 
 -- @include lib/log.lua
+-- @include lib/audit.lua
 -- @include lib/session.lua
 -- @include lib/index.lua
 -- @include lib/end.lua

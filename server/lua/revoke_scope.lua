@@ -24,6 +24,7 @@
 local command = cjson.decode(ARGV[4])
 
 -- @include lib/log.lua
+-- @include lib/audit.lua
 -- @include lib/session.lua
 -- @include lib/index.lua
 -- @include lib/request.lua
@@ -84,6 +85,10 @@ elseif command.scope ~= 'all' then
   tell('before', instant and text(instant) or '')
 end
 local revision = append(event)
+audit({
+  id = command.event, tenant = command.tenant_id, subject = command.subject_id,
+  reason = command.reason, entity = command.entity, rev = revision,
+})
 
 -- The greater of the two is kept: an older cutoff over a newer one would bring
 -- sessions back to life.

@@ -4,8 +4,8 @@
 -- KEYS[1]  head
 -- KEYS[2]  session
 -- ARGV[1…3]  as lib/log.lua says
--- ARGV[4]  JSON: partition, request, arguments, event; presented (optional); reason,
---          entity, user
+-- ARGV[4]  JSON: partition, request, arguments, event; presented (optional), tenants
+--          (digests, absent: any); reason, entity, user
 --
 -- Returns {status, …}
 --   "REVOKED"    revision, the largest staleness bound granted
@@ -21,6 +21,7 @@
 local command = cjson.decode(ARGV[4])
 
 -- @include lib/log.lua
+-- @include lib/audit.lua
 -- @include lib/session.lua
 -- @include lib/end.lua
 -- @include lib/revoke.lua
@@ -29,6 +30,9 @@ local command = cjson.decode(ARGV[4])
 local s = load_session(KEYS[2])
 require_head(s and cutoff_fields(s) or {})
 open_generation()
+if s and is_foreign(s, command.tenants) then
+  return { 'NOT_FOUND' }
+end
 local known = recall('revoke')
 if known then
   return known.reused and { 'REUSED' } or { 'REVOKED', known[1], head.lmax }

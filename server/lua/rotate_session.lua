@@ -5,7 +5,7 @@
 -- KEYS[2]  session
 -- ARGV[1…3]  as lib/log.lua says
 -- ARGV[4]  JSON: partition, request, arguments, event; id, presented, trigger,
---          successor, nonce, recovery; and where something is raised: version
+--          successor, nonce, recovery; tenants (digests, absent: any); and where something is raised: version
 --          (expected), aal, amr, auth
 -- ARGV[5]  the new facts, where something is raised
 --
@@ -28,6 +28,7 @@
 local command = cjson.decode(ARGV[4])
 
 -- @include lib/log.lua
+-- @include lib/audit.lua
 -- @include lib/session.lua
 -- @include lib/end.lua
 -- @include lib/revoke.lua
@@ -50,6 +51,9 @@ local function hand_out(nonce, successor, revision)
   return { 'ROTATED', nonce, successor, revision, text(kind == 'previous' and left or 0), pack_record(s, nil) }
 end
 
+if s and is_foreign(s, command.tenants) then
+  return refuse('not-found')
+end
 local known = recall('rotate')
 if known then
   if known.reused then
@@ -89,6 +93,7 @@ if command.version and s.version ~= command.version then
 end
 
 local revision = append_changed(s, command.event, command.trigger)
+audit_session(s, { id = command.event, rev = revision })
 local retired = {}
 for entry in string.gmatch(slots[3] or '', '%S+') do
   retired[#retired + 1] = entry

@@ -4,7 +4,9 @@
 -- KEYS[1]   head
 -- KEYS[2…]  sessions, one for each use
 -- ARGV[1]   digests of the tokens, 64 characters each
--- ARGV[2…]  how long ago each use was, in ms
+-- ARGV[2]   "-" and the digests of the tenants that the caller may touch, with
+--           spaces between; empty: any
+-- ARGV[3…]  how long ago each use was, in ms
 --
 -- Returns a string with one byte for each use: its outcome, as lib/session.lua
 -- numbers them.
@@ -16,6 +18,13 @@
 -- @include lib/session.lua
 -- @include lib/index.lua
 
+local tenants
+if ARGV[2] ~= '' then
+  tenants = {}
+  for tenant in string.gmatch(ARGV[2], '%S+') do
+    tenants[#tenants + 1] = tenant
+  end
+end
 local ids = {}
 for position = 2, #KEYS do
   ids[position - 1] = string.sub(KEYS[position], #prefix + 3)
@@ -24,7 +33,7 @@ require_head({})
 local outcomes, touched = {}, false
 for position, s in ipairs(load_sessions(ids)) do
   local outcome = 'valid'
-  local kind = s and standing(s, string.sub(ARGV[1], 64 * position - 63, 64 * position)) or 'unknown'
+  local kind = s and not is_foreign(s, tenants) and standing(s, string.sub(ARGV[1], 64 * position - 63, 64 * position)) or 'unknown'
   local e = kind ~= 'unknown' and judge(s)
   if kind == 'unknown' then
     outcome = 'not-found'
@@ -33,7 +42,7 @@ for position, s in ipairs(load_sessions(ids)) do
   elseif kind == 'retired' then
     outcome = 'rotated'
   else
-    touched = record_use(s, now - tonumber(ARGV[position + 1])) or touched
+    touched = record_use(s, now - tonumber(ARGV[position + 2])) or touched
   end
   outcomes[position] = string.char(outcome_code(outcome))
 end

@@ -21,6 +21,7 @@
 local command = cjson.decode(ARGV[4])
 
 -- @include lib/log.lua
+-- @include lib/audit.lua
 -- @include lib/session.lua
 -- @include lib/changed.lua
 -- @include lib/request.lua
@@ -52,6 +53,7 @@ local revision = place()
 if command.invalidate then
   revision = append_changed(s, command.event, nil)
 end
+audit_session(s, { id = command.event, rev = revision })
 s.facts, s.version, s.updated = ARGV[5], s.version + 1, now
 redis.call('HSET', s.key, 'facts', s.facts, 'version', text(s.version), 'updated', text(now))
 redis.call('HSET', head_key, 'now', text(now))

@@ -1,6 +1,6 @@
 import { styleText } from "node:util";
 
-import type { Config } from "./config.js";
+import { type Config, isLoopback } from "./config.js";
 
 /** Host, port and database: nothing that could be a secret. */
 const PLAIN_URL = /^redis:\/\/[A-Za-z0-9.-]+(:\d+)?(\/\d+)?$/;
@@ -11,6 +11,8 @@ export interface BannerFacts {
   readonly address: string;
   readonly version: string;
   readonly config: Config;
+  /** Whether callers are told apart. */
+  readonly hasCallers: boolean;
   /** Whether the reader sees colours. */
   readonly isColoured: boolean;
 }
@@ -27,12 +29,13 @@ export function formatBanner(facts: BannerFacts): string {
     `${paint("bold", `Coatcheck ${version}`)} listens on ${paint("bold", address)}, ` +
       `no cache is staler than ${config.maxStalenessMs / 1000} s`,
     ...store,
+    callersLine(facts, paint),
     "",
     paint("dim", "# Create a session:"),
-    grpcurl(target, config.reflection),
+    grpcurl({ ...facts, address: target }),
     "",
     paint("dim", "# In a service:"),
-    ...sdk(target),
+    ...sdk({ ...facts, address: target }),
     "",
     ...nextStep(config, paint),
     "",
@@ -58,6 +61,19 @@ function redisLine(config: Config, paint: Paint): string[] {
   ];
 }
 
+/** Who may call, in one line: an open door is no surprise where the start said so. */
+function callersLine({ config, hasCallers }: BannerFacts, paint: Paint): string {
+  if (hasCallers) {
+    return paint(
+      "green",
+      `  Only configured callers are served (${config.configurationPath ?? ""})`,
+    );
+  }
+  return isLoopback(config.listen.host)
+    ? paint("yellow", "  NO CALLERS CONFIGURED: every program on this machine may do everything.")
+    : paint("yellow", "  NO CALLERS CONFIGURED: whoever reaches this address may do everything.");
+}
+
 function nextStep(config: Config, paint: Paint): string[] {
   const { redisUrl, listen, namespace } = config;
   if (redisUrl === undefined) {
@@ -74,22 +90,40 @@ function nextStep(config: Config, paint: Paint): string[] {
   return [paint("dim", "# Another replica on this machine:"), `${variables.join(" ")} npm start`];
 }
 
-function grpcurl(address: string, hasReflection: boolean): string {
-  const schema = hasReflection
+function grpcurl({ address, config, hasCallers }: BannerFacts): string {
+  const schema = config.reflection
     ? ""
     : "-import-path proto -proto coatcheck/v1/session_service.proto ";
+  const key = hasCallers && config.tls?.clientCaPath === undefined;
   return [
-    `grpcurl -plaintext ${schema}\\`,
+    `grpcurl ${security(config)} ${schema}\\`,
+    ...(key ? ['  -H "authorization: Bearer $SERVICE_KEY" \\'] : []),
     `  -d '{"tenant_id":"acme","subject":"alice"}' \\`,
     `  ${address} coatcheck.v1.SessionService/CreateSession`,
   ].join("\n");
 }
 
-function sdk(address: string): string[] {
+function security({ tls }: Config): string {
+  if (tls === undefined) return "-plaintext";
+  return tls.clientCaPath === undefined
+    ? "-cacert ca.pem"
+    : "-cacert ca.pem -cert client.pem -key client.key";
+}
+
+function sdkCredentials({ tls }: Config): string {
+  if (tls === undefined) return '"plaintext"';
+  return tls.clientCaPath === undefined
+    ? "{ rootCertificates }"
+    : "{ rootCertificates, privateKey, certificateChain }";
+}
+
+function sdk({ address, config, hasCallers }: BannerFacts): string[] {
+  const isMutual = config.tls?.clientCaPath !== undefined;
   return [
     'import { createSessionClient } from "@coatcheck/client";',
     "const sessions = createSessionClient({",
-    `  target: "${address}", credentials: "plaintext", tenantId: "acme", clientName: "orders",`,
+    `  target: "${address}", credentials: ${sdkCredentials(config)}, tenantId: "acme", clientName: "orders",`,
+    ...(hasCallers && !isMutual ? ["  serviceKey,"] : []),
     "});",
     'const { token } = await sessions.create({ subject: "alice" });',
     "console.log((await sessions.validate(token)).kind); // valid, invalid or unavailable",

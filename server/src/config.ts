@@ -1,6 +1,7 @@
 import { z } from "zod";
 
 import { LOG_LEVELS, type LogLevel } from "./telemetry/logging.js";
+import type { TlsFiles } from "./transport/certificate-files.js";
 
 /*
  * The only reader of the environment. It is read once, at the start; a mistake in
@@ -18,9 +19,19 @@ export interface Config {
   readonly namespace: string;
   /** Whether schemas are served to tools such as grpcurl. Off: they help an attacker too (S-30). */
   readonly reflection: boolean;
+  /** Where metrics are served; undefined: nowhere. */
+  readonly metricsListen: ListenAddress | undefined;
   readonly logLevel: LogLevel;
   /** The staleness bound L, in ms. */
   readonly maxStalenessMs: number;
+  /** Where the certificates are. Undefined: plaintext. */
+  readonly tls: TlsFiles | undefined;
+  /** Whether another address than loopback may be served without TLS. */
+  readonly dangerousPlaintext: boolean;
+  /** Who signs the certificate of Redis, a file in PEM. Undefined: whom the system trusts. */
+  readonly redisCaPath: string | undefined;
+  /** The configuration file: policies, tenants, callers, limits. */
+  readonly configurationPath: string | undefined;
 }
 
 /** Where the authority listens. */
@@ -43,19 +54,14 @@ const STALENESS_PRESETS: Readonly<Record<string, number>> = {
   "10s": 10_000,
 };
 const STALENESS_MS = { min: 500, max: 60_000 };
-// COATCHECK_TEST_ variables steer the test suite, which starts authorities that inherit them.
-const OURS = /^COATCHECK_(?!TEST_)/;
+// COATCHECK_TEST_ variables steer the test suite, which starts authorities that inherit them, and
+// the named ones tell the operator's command where the authority is and who asks.
+const OURS = /^COATCHECK_(?!TEST_|(TARGET|SERVICE_KEY|SERVICE_KEY_FILE|CA|CERT|CERT_KEY)$)/;
 const NAMESPACE = /^[A-Za-z0-9_.-]{1,32}:$/;
 const LOOPBACK = /^(127(\.\d{1,3}){3}|localhost|::1)$/;
 
 /** Variables of a later version: setting them must not look as if they worked. */
-const NOT_YET: Readonly<Record<string, string>> = {
-  COATCHECK_CONFIG: "a configuration file is not yet supported",
-  COATCHECK_TLS_CERT: "TLS is not yet supported",
-  COATCHECK_TLS_KEY: "TLS is not yet supported",
-  COATCHECK_TLS_CLIENT_CA: "TLS is not yet supported",
-  COATCHECK_METRICS_LISTEN: "metrics are not yet supported",
-};
+const NOT_YET: Readonly<Record<string, string>> = {};
 
 const flag = z
   .enum(["0", "1"])
@@ -68,8 +74,14 @@ const schema = z.strictObject({
   COATCHECK_NAMESPACE: z.string().regex(NAMESPACE).default("cc:"),
   COATCHECK_REFLECTION: flag,
   COATCHECK_DANGEROUS_PLAINTEXT: flag,
+  COATCHECK_METRICS_LISTEN: z.string().optional(),
   COATCHECK_LOG_LEVEL: z.enum(LOG_LEVELS).default("info"),
   COATCHECK_MAX_STALENESS: z.string().default("3s"),
+  COATCHECK_TLS_CERT: z.string().min(1).optional(),
+  COATCHECK_TLS_KEY: z.string().min(1).optional(),
+  COATCHECK_TLS_CLIENT_CA: z.string().min(1).optional(),
+  COATCHECK_REDIS_CA: z.string().min(1).optional(),
+  COATCHECK_CONFIG: z.string().min(1).optional(),
 });
 
 /** What each variable may be, in words, for the message where it is not. */
@@ -78,6 +90,11 @@ const BOUNDS: Readonly<Record<string, string>> = {
   COATCHECK_REFLECTION: "0 or 1",
   COATCHECK_DANGEROUS_PLAINTEXT: "0 or 1",
   COATCHECK_LOG_LEVEL: `one of ${LOG_LEVELS.join(", ")}`,
+  COATCHECK_TLS_CERT: "the path of a file in PEM",
+  COATCHECK_TLS_KEY: "the path of a file in PEM",
+  COATCHECK_TLS_CLIENT_CA: "the path of a file in PEM",
+  COATCHECK_REDIS_CA: "the path of a file in PEM",
+  COATCHECK_CONFIG: "the path of a file in YAML",
 };
 
 /** Reads the configuration; throws a `ConfigError` for the first mistake. */
@@ -89,8 +106,10 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
     throw explain(result.error.issues, given);
   }
   const variables = result.data;
-  const listen = parseListen(variables.COATCHECK_LISTEN);
-  if (!isLoopback(listen.host) && !variables.COATCHECK_DANGEROUS_PLAINTEXT) {
+  const listen = parseListen("COATCHECK_LISTEN", variables.COATCHECK_LISTEN);
+  const tls = readTls(variables);
+  const isExposed = tls === undefined && !variables.COATCHECK_DANGEROUS_PLAINTEXT;
+  if (!isLoopback(listen.host) && isExposed) {
     throw new ConfigError(
       `Cannot set COATCHECK_LISTEN to ${variables.COATCHECK_LISTEN}: without TLS only loopback ` +
         "is served, unless COATCHECK_DANGEROUS_PLAINTEXT=1",
@@ -107,8 +126,13 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
     redisUrl: parseRedisUrl(variables.COATCHECK_REDIS_URL),
     namespace: variables.COATCHECK_NAMESPACE,
     reflection: variables.COATCHECK_REFLECTION,
+    metricsListen: parseMetricsListen(variables.COATCHECK_METRICS_LISTEN),
     logLevel: variables.COATCHECK_LOG_LEVEL,
     maxStalenessMs: parseStaleness(variables.COATCHECK_MAX_STALENESS),
+    tls,
+    dangerousPlaintext: variables.COATCHECK_DANGEROUS_PLAINTEXT,
+    redisCaPath: readRedisCa(variables),
+    configurationPath: variables.COATCHECK_CONFIG,
   });
 }
 
@@ -117,9 +141,54 @@ export function environmentWith(overrides: NodeJS.ProcessEnv): NodeJS.ProcessEnv
   return { ...process.env, ...overrides };
 }
 
+/** Where the operator's command finds its service key: arguments are there for everybody to read. */
+export interface ServiceKeySource {
+  readonly key: string | undefined;
+  /** A file that holds it; it decides where both are given. */
+  readonly path: string | undefined;
+}
+
+/** What the environment says about the operator's own service key. */
+export function readServiceKeySource(
+  environment: NodeJS.ProcessEnv = process.env,
+): ServiceKeySource {
+  return {
+    key: environment["COATCHECK_SERVICE_KEY"],
+    path: environment["COATCHECK_SERVICE_KEY_FILE"],
+  };
+}
+
 /** Whether only this machine can reach a host. */
 export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host);
+}
+
+/** The three TLS variables, which only make sense together. */
+function readTls(variables: z.output<typeof schema>): TlsFiles | undefined {
+  const {
+    COATCHECK_TLS_CERT: certPath,
+    COATCHECK_TLS_KEY: keyPath,
+    COATCHECK_TLS_CLIENT_CA: clientCaPath,
+  } = variables;
+  if (certPath !== undefined && keyPath !== undefined) {
+    return Object.freeze({ certPath, keyPath, clientCaPath });
+  }
+  if (certPath !== undefined || keyPath !== undefined || clientCaPath !== undefined) {
+    throw new ConfigError(
+      "Cannot use TLS: COATCHECK_TLS_CERT and COATCHECK_TLS_KEY must both be set, also for " +
+        "COATCHECK_TLS_CLIENT_CA",
+    );
+  }
+  return undefined;
+}
+
+/** Given for a Redis without TLS, it would look as if the connection were protected. */
+function readRedisCa(variables: z.output<typeof schema>): string | undefined {
+  const path = variables.COATCHECK_REDIS_CA;
+  if (path !== undefined && variables.COATCHECK_REDIS_URL?.startsWith("rediss") !== true) {
+    throw new ConfigError("Cannot use COATCHECK_REDIS_CA: COATCHECK_REDIS_URL must be rediss://");
+  }
+  return path;
 }
 
 function refuseNotYet(given: Readonly<Record<string, string | undefined>>): void {
@@ -147,18 +216,30 @@ function explain(
   );
 }
 
-function parseListen(text: string): ListenAddress {
+function parseListen(name: string, text: string): ListenAddress {
   const [, bracketed, plain, digits] =
     /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(text) ?? [];
   const host = bracketed ?? plain;
   const port = Number(digits);
   if (host === undefined || !(port <= 65_535)) {
     throw new ConfigError(
-      `Cannot set COATCHECK_LISTEN to ${JSON.stringify(text)}: it must be host:port with a port ` +
+      `Cannot set ${name} to ${JSON.stringify(text)}: it must be host:port with a port ` +
         "up to 65535, and brackets around an IPv6 address",
     );
   }
   return Object.freeze({ host, port });
+}
+
+// A port alone is this machine's: what is not asked for is not shown to the network.
+function parseMetricsListen(text: string | undefined): ListenAddress | undefined {
+  if (text === undefined) {
+    return undefined;
+  }
+  const isPort = /^:?\d+$/.test(text);
+  return parseListen(
+    "COATCHECK_METRICS_LISTEN",
+    isPort ? `127.0.0.1:${text.replace(":", "")}` : text,
+  );
 }
 
 function parseRedisUrl(text: string | undefined): string | undefined {

@@ -1,25 +1,16 @@
 import type { ServerOptions } from "@grpc/grpc-js";
 
+import type { Limits } from "./configuration/limits.js";
+
 /*
- * Every limit of the process that is not a setting, with its reason. What is not
- * bounded here is bounded where it is made: request fields in rpc/validate.ts,
- * the watch in watch/watch-options.ts, the stores in their options.
+ * Every limit of the process that is not a setting, with its reason. Those that
+ * are settings are in configuration/limits.ts. What is bounded in neither is
+ * bounded where it is made: request fields in rpc/validate.ts, the watch in
+ * watch/watch-options.ts, the stores in their options.
  */
-
-/** Events kept in each partition: what a client can miss and still resume without a reset. */
-export const LOG_RETENTION = 10_000;
-
-/** Metadata of one call. Larger ones are a flood, not a caller (S-40). */
-export const METADATA_BYTES_MAX = 8192;
-
-/** A full TouchSessions is 71 kB; the default of grpc-js, 4 MB, is room for an attack (S-40). */
-const RECEIVE_BYTES_MAX = 256 * 1024;
 
 /** A page of 500 sessions with 8 KiB of attributes each is below 5 MB. */
 const SEND_BYTES_MAX = 8 * 1024 * 1024;
-
-/** Calls at once on one connection (S-40). */
-const STREAMS_PER_CONNECTION_MAX = 256;
 
 /** A connection ends at this age, ± 10 %, so that load spreads again after a scale-out. */
 const CONNECTION_AGE_MS = 30 * 60_000;
@@ -74,14 +65,14 @@ export interface ConnectionLimits {
  * receive limit. Channelz stays on: with it off, forceShutdown of grpc-js 1.14
  * forgets its connections and leaves them open. Nothing serves it (S-30).
  */
-export function grpcOptions({
-  ageMs = CONNECTION_AGE_MS,
-  ageGraceMs = CONNECTION_AGE_GRACE_MS,
-}: ConnectionLimits): ServerOptions {
+export function grpcOptions(
+  { ageMs = CONNECTION_AGE_MS, ageGraceMs = CONNECTION_AGE_GRACE_MS }: ConnectionLimits,
+  { receiveBytesMax, streamsPerConnectionMax }: Limits,
+): ServerOptions {
   return {
-    "grpc.max_receive_message_length": RECEIVE_BYTES_MAX,
+    "grpc.max_receive_message_length": receiveBytesMax,
     "grpc.max_send_message_length": SEND_BYTES_MAX,
-    "grpc.max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
+    "grpc.max_concurrent_streams": streamsPerConnectionMax,
     "grpc.max_connection_age_ms": ageMs,
     "grpc.max_connection_age_grace_ms": ageGraceMs,
     "grpc.max_connection_idle_ms": CONNECTION_IDLE_MS,

@@ -1,6 +1,8 @@
 import { formatBanner } from "./banner.js";
+import { traceOf } from "./base/error-trace.js";
 import type { Log } from "./base/log.js";
 import { type Config, ConfigError, readConfig } from "./config.js";
+import { ConfigurationError } from "./configuration/read-file.js";
 import {
   type Authority,
   type AuthorityOptions,
@@ -9,6 +11,7 @@ import {
 } from "./server.js";
 import { createRedisStore } from "./store/redis/redis-store.js";
 import { createLog } from "./telemetry/logging.js";
+import { CertificateError, readCertificates } from "./transport/certificate-files.js";
 
 /*
  * The process: configuration, start, banner, signals, exit code.
@@ -17,6 +20,9 @@ import { createLog } from "./telemetry/logging.js";
  * nobody caught. 2: the configuration is wrong. 130: a second signal cut the
  * drain short.
  */
+
+// Enough to find the place, and no more than fits in a line.
+const FRAMES_MAX = 6;
 
 await main();
 
@@ -28,14 +34,18 @@ async function main(): Promise<void> {
     authority = await createAuthority({ ...authorityOptions(config), log });
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : "Cannot start"}\n`);
-    process.exit(1);
+    process.exit(isMistake(error) ? 2 : 1);
   }
   stopOnSignals(authority, log);
+  process.on("SIGHUP", () => {
+    authority.reload();
+  });
   process.stdout.write(
     formatBanner({
       address: authority.address,
       version: SERVER_VERSION,
       config,
+      hasCallers: authority.hasCallers,
       isColoured: process.stdout.isTTY,
     }),
   );
@@ -47,12 +57,35 @@ function authorityOptions(config: Config): AuthorityOptions {
     listen: config.listen,
     maxStalenessMs: config.maxStalenessMs,
     reflection: config.reflection,
-    // The configuration has been refused where this was not asked for.
-    dangerousPlaintext: true,
+    metricsListen: config.metricsListen,
+    dangerousPlaintext: config.dangerousPlaintext,
+    tls: config.tls,
+    configurationPath: config.configurationPath,
     ...(redisUrl === undefined
       ? {}
-      : { createStore: (options) => createRedisStore({ ...options, url: redisUrl, namespace }) }),
+      : {
+          createStore: (options) =>
+            createRedisStore({
+              ...options,
+              url: redisUrl,
+              namespace,
+              tlsAuthority: readAuthority(config.redisCaPath),
+            }),
+        }),
   };
+}
+
+/** Whether a start failed because of what the process was told, rather than what it met. */
+function isMistake(error: unknown): boolean {
+  return (
+    error instanceof ConfigurationError ||
+    error instanceof CertificateError ||
+    error instanceof RangeError
+  );
+}
+
+function readAuthority(path: string | undefined): Buffer | undefined {
+  return path === undefined ? undefined : readCertificates(path);
 }
 
 function readOrExit(): Config {
@@ -78,8 +111,7 @@ function stopOnSignals(authority: Authority, log: Log): void {
   // text stays out of the log: nobody vouches for what is in it (S-44).
   for (const event of ["uncaughtException", "unhandledRejection"] as const) {
     process.on(event, (error: unknown) => {
-      const name = error instanceof Error ? error.name : typeof error;
-      log.error({ event, name, at: firstFrame(error) }, "stopping: an error was not caught");
+      log.error({ event, at: traceOf(error, FRAMES_MAX) }, "stopping: an error was not caught");
       if (isStopping) process.exit(1);
       isStopping = true;
       stop(authority, 1);
@@ -91,15 +123,5 @@ function stop(authority: Authority, exitCode: number): void {
   authority.drain().then(
     () => process.exit(exitCode),
     () => process.exit(1),
-  );
-}
-
-function firstFrame(error: unknown): string {
-  const stack = error instanceof Error ? (error.stack ?? "") : "";
-  return (
-    stack
-      .split("\n")
-      .find((line) => line.startsWith("    at "))
-      ?.trim() ?? ""
   );
 }

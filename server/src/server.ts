@@ -1,5 +1,3 @@
-import { readFileSync } from "node:fs";
-
 import { AdminServiceService } from "@coatcheck/proto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 
@@ -7,35 +5,49 @@ import { type Clock, systemClock } from "./base/clock.js";
 import { type Log, silentLog } from "./base/log.js";
 import { sleep } from "./base/sleep.js";
 import { Turns } from "./base/turns.js";
-import { isLoopback, type ListenAddress } from "./config.js";
+import { within } from "./base/within.js";
+import type { ListenAddress } from "./config.js";
+import type { LimitOverrides, Limits } from "./configuration/limits.js";
+import { limitConnections } from "./connection-limit.js";
+import { refuseExposure } from "./exposure.js";
 import {
   type ConnectionLimits,
   DRAIN_MS_MAX,
   DRAIN_RECONNECT_MS,
   grpcOptions,
-  LOG_RETENTION,
-  METADATA_BYTES_MAX,
   READINESS_INTERVAL_MS,
   READY_WITHIN_MS,
   START_GRACE_MS,
   WATCH_AGE_MAX_MS,
 } from "./limits.js";
-import { type PolicyOverrides, resolvePolicies } from "./policies.js";
+import { serveMetrics } from "./serve-metrics.js";
+import { type LiveSettings, openSettings } from "./live-settings.js";
+import { limitsOf } from "./settings.js";
+import type { PolicyOverrides } from "./policies.js";
 import { type AuthorityStats, createAdminService } from "./rpc/admin-service.js";
 import { CallLoad } from "./rpc/call-load.js";
+import { CallerGate } from "./rpc/caller-gate.js";
 import { eventCodec } from "./rpc/event-codec.js";
+import { Guards } from "./rpc/guards.js";
 import { Health } from "./rpc/health.js";
 import { readable } from "./rpc/readable.js";
 import { addReflection } from "./rpc/reflection.js";
+import { DeniedCalls } from "./rpc/denied-calls.js";
 import type { RevocationCounters } from "./rpc/revocation-environment.js";
 import { createRevocationService, RevocationServiceDefinition } from "./rpc/revocation-service.js";
 import { createSessionService, sessionServiceDefinition } from "./rpc/session-service.js";
 import type { UnaryEnvironment } from "./rpc/unary.js";
 import type { ValidationOutcome } from "./session/outcome.js";
-import { createMemoryStore } from "./store/memory/memory-store.js";
+import { memoryStoreWithin } from "./memory-store-within.js";
 import type { Store, StoreOptions } from "./store/store.js";
 import { Counters } from "./telemetry/counters.js";
+import { Measurements } from "./telemetry/measurements.js";
+import type { MetricsServer } from "./telemetry/metrics-server.js";
+import { CertificateFiles, type TlsFiles } from "./transport/certificate-files.js";
+import { IncidentBoard } from "./watch/incident-board.js";
+import { SERVER_VERSION } from "./version.js";
 import { RevocationHub } from "./watch/revocation-hub.js";
+import { SyncedInstances } from "./watch/synced-instances.js";
 import { resolveWatchOptions, type WatchOptions } from "./watch/watch-options.js";
 import { WatcherRegistry } from "./watch/watcher-registry.js";
 
@@ -65,13 +77,21 @@ export interface AuthorityOptions {
   readonly maxStalenessMs?: number;
   /** Whether schemas are served. @default false */
   readonly reflection?: boolean;
+  /** Certificates. Without them the authority speaks plaintext. */
+  readonly tls?: TlsFiles | undefined;
+  /** The configuration file; it decides about policies where it is given. */
+  readonly configurationPath?: string | undefined;
   /** Whether another address than loopback may be served without TLS. @default false */
   readonly dangerousPlaintext?: boolean;
   /** The clock of the store and the watch; deadlines of calls are the system's. */
   readonly clock?: Clock;
   readonly log?: Log;
+  /** Where metrics are served, in the text format of Prometheus. @default nowhere */
+  readonly metricsListen?: ListenAddress | undefined;
   /** Limits of the watch, for tests that need small ones. */
   readonly watch?: Partial<WatchOptions>;
+  /** Limits; they come before those of the configuration file. */
+  readonly limits?: LimitOverrides;
   /** When connections end, for tests that cannot wait for it. */
   readonly connections?: ConnectionLimits;
   /** The window over which watchers reconnect when the replica drains, in ms. @default 5000 */
@@ -83,10 +103,16 @@ export interface Authority {
   /** `host:port` as a gRPC target. */
   readonly address: string;
   readonly port: number;
+  /** `host:port` of the metrics; undefined where none are served. */
+  readonly metricsAddress: string | undefined;
   /** Identifies the data of the store. Rejects while the store has never been reached. */
   deploymentId(): Promise<string>;
   /** Whether the store answers, which is what the health service says. */
   readonly isReady: boolean;
+  /** Whether callers are told apart. Where not, every local caller may do everything. */
+  readonly hasCallers: boolean;
+  /** Reads certificates and configuration again. What cannot be used changes nothing. */
+  reload(): void;
   stats(): AuthorityStats;
   /** Stops gracefully, in at most 25 s. Calling it twice waits for the first. */
   drain(): Promise<void>;
@@ -94,8 +120,7 @@ export interface Authority {
   close(): Promise<void>;
 }
 
-/** The version of this server. */
-export const SERVER_VERSION = readVersion();
+export { SERVER_VERSION };
 
 /** Builds an authority and has it listen. Rejects where the address cannot be had. */
 export async function createAuthority(options: AuthorityOptions = {}): Promise<Authority> {
@@ -110,42 +135,65 @@ class RunningAuthority implements Authority {
   readonly #options: AuthorityOptions;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #settings: LiveSettings;
+  readonly #certificates: CertificateFiles | undefined;
   readonly #maxStalenessMs: number;
   readonly #store: Store;
+  readonly #incidents: IncidentBoard;
+  readonly #instances: SyncedInstances;
   readonly #hub: RevocationHub;
   readonly #watchers: WatcherRegistry;
   readonly #health: Health;
   readonly #server: Server;
+  readonly #limits: Limits;
+  readonly #guards: Guards;
   readonly #load = new CallLoad();
+  readonly #measured = new Measurements();
   readonly #counters = new Counters<ValidationOutcome>();
   readonly #revocationCounters: RevocationCounters = { syncs: 0, staleAccepts: 0 };
   readonly #startedAtMs: number;
+  #metrics: MetricsServer | undefined;
   #deploymentId = "";
   #drained: Promise<void> | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(options: AuthorityOptions) {
     this.#options = options;
-    this.#server = new Server(grpcOptions(options.connections ?? {}));
     this.#clock = options.clock ?? systemClock;
     this.#log = options.log ?? silentLog;
+    this.#settings = openSettings({
+      path: options.configurationPath,
+      policies: options.policies ?? {},
+      log: this.#log,
+    });
+    this.#limits = limitsOf(this.#settings.current, options.limits);
+    this.#guards = new Guards(this.#limits, systemClock);
+    this.#server = new Server(grpcOptions(options.connections ?? {}, this.#limits));
+    this.#certificates = options.tls && new CertificateFiles(options.tls, this.#log);
     this.#maxStalenessMs = options.maxStalenessMs ?? 3000;
     this.#startedAtMs = systemClock.monotonicMs();
-    this.#store = (options.createStore ?? createMemoryStore)({
+    this.#store = (options.createStore ?? memoryStoreWithin(this.#limits))({
       maxStalenessMs: this.#maxStalenessMs,
-      logRetention: LOG_RETENTION,
+      logRetention: this.#limits.logEvents,
+      auditLength: this.#limits.auditEvents,
+      auditRetentionMs: this.#limits.auditRetentionMs,
       clock: this.#clock,
+      meter: this.#measured.command,
     });
+    this.#incidents = new IncidentBoard(this.#clock, this.#maxStalenessMs);
+    this.#instances = new SyncedInstances(this.#clock);
     const watch = {
       clock: this.#clock,
       codec: eventCodec,
       options: resolveWatchOptions({
         watchAgeMaxMs: WATCH_AGE_MAX_MS,
+        watchersMax: this.#limits.watchersMax,
+        ringCapacity: this.#limits.watchRingEvents,
         ...options.watch,
         maxStalenessMs: this.#maxStalenessMs,
       }),
     };
-    this.#hub = new RevocationHub({ ...watch, log: this.#store.log });
+    this.#hub = new RevocationHub({ ...watch, log: this.#incidents.observe(this.#store.log) });
     this.#watchers = new WatcherRegistry({ ...watch, hub: this.#hub });
     this.#health = new Health({
       clock: this.#clock,
@@ -153,21 +201,44 @@ class RunningAuthority implements Authority {
       readyWithinMs: READY_WITHIN_MS,
       intervalMs: READINESS_INTERVAL_MS,
     });
-    this.#addServices(options);
+    this.#addServices(options, watch.options.pullIntervalMs);
   }
 
   get isReady(): boolean {
     return this.#health.isReady;
   }
 
+  get hasCallers(): boolean {
+    return this.#settings.current.callers !== undefined;
+  }
+
+  reload(): void {
+    this.#settings.reload();
+    this.#certificates?.reload();
+  }
+
+  get metricsAddress(): string | undefined {
+    return this.#metrics?.address;
+  }
+
   async start(listen: ListenAddress): Promise<void> {
-    this.#refuseExposure(listen);
+    refuseExposure({
+      listen,
+      storeKind: this.#store.kind,
+      hasTls: this.#certificates !== undefined,
+      hasCallers: this.hasCallers,
+      dangerousPlaintext: this.#options.dangerousPlaintext === true,
+    });
+    this.#settings.start();
+    this.#guards.start();
+    this.#certificates?.start();
     await this.#store.start();
     this.#hub.start();
     await this.#hub.headsAfterNow(START_GRACE_MS);
     this.#health.start();
     try {
       await this.#listen(listen);
+      this.#metrics = await this.#serveMetrics();
     } catch (error) {
       await this.close();
       throw error;
@@ -192,7 +263,7 @@ class RunningAuthority implements Authority {
       watchers: this.#watchers.size,
       syncs: this.#revocationCounters.syncs,
       heads: this.#hub.heads(),
-      maxStalenessMs: this.#maxStalenessMs,
+      maxStalenessMs: this.#incidents.maxStalenessMs,
       deploymentId: this.#deploymentId,
     };
   }
@@ -231,26 +302,39 @@ class RunningAuthority implements Authority {
   }
 
   async #close(): Promise<void> {
+    this.#settings.stop();
+    this.#guards.stop();
+    this.#certificates?.stop();
     this.#health.drain();
     this.#watchers.close();
     // The handlers end their streams with a status, which needs a moment to leave.
     await sleep(STATUS_GRACE_MS);
     this.#server.forceShutdown();
     this.#hub.stop();
+    await this.#metrics?.close();
     await this.#store.close();
   }
 
-  #addServices(options: AuthorityOptions): void {
+  #addServices(options: AuthorityOptions, pullIntervalMs: number): void {
+    const gate = new CallerGate(() => this.#settings.current.callers);
+    const shared = { clock: systemClock, log: this.#log, gate };
     const calls: UnaryEnvironment = {
-      clock: systemClock,
-      log: this.#log,
-      metadataBytesMax: METADATA_BYTES_MAX,
+      ...shared,
+      metadataBytesMax: this.#limits.metadataBytesMax,
+      overload: this.#guards.overload,
+      denied: new DeniedCalls({ ...shared, trail: this.#store.audit }),
       load: this.#load,
+      meter: this.#measured.calls,
     };
+    const settings = this.#settings;
     const sessions = {
       store: this.#store.sessions,
-      policies: resolvePolicies(options.policies ?? {}),
-      maxStalenessMs: this.#maxStalenessMs,
+      get policies() {
+        return settings.current.policies;
+      },
+      tenantRules: (tenantId: string) => settings.current.tenants.get(tenantId),
+      rates: this.#guards.rates,
+      incidents: this.#incidents,
       counters: this.#counters,
       turns: new Turns(),
     };
@@ -259,6 +343,9 @@ class RunningAuthority implements Authority {
       watchers: this.#watchers,
       clock: this.#clock,
       maxStalenessMs: this.#maxStalenessMs,
+      incidents: this.#incidents,
+      instances: this.#instances,
+      streams: this.#guards.streams,
       deploymentId: () => this.deploymentId(),
       counters: this.#revocationCounters,
     };
@@ -272,7 +359,16 @@ class RunningAuthority implements Authority {
     );
     this.#server.addService(
       readable(AdminServiceService),
-      createAdminService(() => this.stats(), calls),
+      createAdminService(
+        {
+          ...revocations,
+          store: this.#store,
+          counters: this.#counters,
+          pullIntervalMs,
+          stats: () => this.stats(),
+        },
+        calls,
+      ),
     );
     this.#health.addToServer(this.#server);
     if (options.reflection === true) {
@@ -280,16 +376,20 @@ class RunningAuthority implements Authority {
     }
   }
 
-  #refuseExposure({ host }: ListenAddress): void {
-    if (isLoopback(host)) {
-      return;
-    }
-    if (this.#store.kind === "memory") {
-      throw new RangeError(`Cannot listen on ${host}: the memory store serves loopback only`);
-    }
-    if (this.#options.dangerousPlaintext !== true) {
-      throw new RangeError(`Cannot listen on ${host}: without TLS only loopback is served`);
-    }
+  async #serveMetrics(): Promise<MetricsServer | undefined> {
+    const parts = {
+      log: this.#log,
+      version: SERVER_VERSION,
+      store: this.#store,
+      hub: this.#hub,
+      watchers: this.#watchers,
+      health: this.#health,
+      load: this.#load,
+      measured: this.#measured,
+      counters: this.#counters,
+      revocationCounters: this.#revocationCounters,
+    };
+    return await serveMetrics(parts, this.#options, this.#certificates);
   }
 
   async #listen({ host, port }: ListenAddress): Promise<void> {
@@ -297,13 +397,14 @@ class RunningAuthority implements Authority {
     this.port = await new Promise<number>((resolve, reject) => {
       this.#server.bindAsync(
         `${name}:${port}`,
-        ServerCredentials.createInsecure(),
+        this.#certificates?.credentials ?? ServerCredentials.createInsecure(),
         (error, bound) => {
           if (error === null) resolve(bound);
           else reject(new Error(`Cannot listen on ${name}:${port}: the address cannot be had`));
         },
       );
     });
+    limitConnections(this.#server, this.#limits.connectionsMax);
     this.address = `${name}:${this.port}`;
   }
 }
@@ -311,25 +412,3 @@ class RunningAuthority implements Authority {
 // An answer to the last call leaves within a round trip.
 const ANSWER_GRACE_MS = 250;
 const STATUS_GRACE_MS = 10;
-
-/** Resolves when `work` does, or at the deadline. */
-async function within(deadlineMs: number, work: Promise<void>): Promise<void> {
-  const leftMs = Math.max(0, deadlineMs - systemClock.monotonicMs());
-  await new Promise<void>((resolve, reject) => {
-    const timer = systemClock.setTimer(leftMs, resolve);
-    work
-      .finally(() => {
-        timer.cancel();
-      })
-      .then(resolve, reject);
-  });
-}
-
-function readVersion(): string {
-  const file: unknown = JSON.parse(
-    readFileSync(new URL("../package.json", import.meta.url), "utf8"),
-  );
-  const version: unknown =
-    typeof file === "object" && file !== null && "version" in file ? file.version : "";
-  return typeof version === "string" ? version : "";
-}

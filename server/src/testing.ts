@@ -17,8 +17,15 @@ export async function startTestAuthority(
   return {
     address: authority.address,
     port: authority.port,
+    metricsAddress: authority.metricsAddress,
     get isReady() {
       return authority.isReady;
+    },
+    get hasCallers() {
+      return authority.hasCallers;
+    },
+    reload: () => {
+      authority.reload();
     },
     deploymentId: () => authority.deploymentId(),
     stats: () => authority.stats(),

@@ -6,6 +6,33 @@ local function deadlines_member(s)
   return s.id .. ':' .. s.subject
 end
 
+-- A session counts for its tenant exactly as long as the queue holds it under this
+-- longer name: leaving it is what lowers the count, so nothing lowers it twice.
+local function counted_member(s)
+  return deadlines_member(s) .. ':' .. s.tenant
+end
+
+local function count(tenant)
+  redis.call('HINCRBY', prefix .. 'c', tenant, 1)
+  redis.call('HINCRBY', head_key, 'live', 1)
+end
+
+-- For the metrics alone: clients know the deadlines.
+local function count_expired()
+  redis.call('HINCRBY', head_key, 'expired', 1)
+end
+
+-- Takes a member out of the queue; `tenant` is nil where it did not count.
+local function unqueue(member, tenant)
+  if redis.call('ZREM', prefix .. 'x', member) == 0 or not tenant then
+    return
+  end
+  redis.call('HINCRBY', head_key, 'live', -1)
+  if redis.call('HINCRBY', prefix .. 'c', tenant, -1) <= 0 then
+    redis.call('HDEL', prefix .. 'c', tenant)
+  end
+end
+
 -- Takes an id out of its subject's index, and with the last one the subject's
 -- cutoff: there is nothing left that it could end.
 local function unindex(id, subject)
@@ -27,6 +54,7 @@ local function settle(s, e)
     redis.call('HSET', s.key, 'successor', e.successor)
   end
   unindex(s.id, s.subject)
+  unqueue(counted_member(s), s.tenant)
   local retention = tonumber(redis.call('HGET', s.key, 'retention'))
   redis.call('ZADD', prefix .. 'x', text(e.at + retention), deadlines_member(s))
 end
@@ -34,10 +62,13 @@ end
 -- Writes an expiry that nothing takes back. It has no event, as clients know the
 -- deadlines; but an id that left the index without an end would be under a cutoff
 -- of its subject for as long as others keep that alive, and expired again later.
-local function settle_expiry(s, e)
+local function settle_expiry(s, e, until_ms)
   s.state = 'E'
   redis.call('HSET', s.key, 'state', 'E', 'end_outcome', e.outcome, 'end_at', text(e.at))
+  count_expired()
   unindex(s.id, s.subject)
+  unqueue(counted_member(s), s.tenant)
+  redis.call('ZADD', prefix .. 'x', text(until_ms), deadlines_member(s))
 end
 
 -- Dead for good: nothing brings the session back, not even a recovery.

@@ -6,6 +6,7 @@ local function revoke(s, cause, event_id)
     'id', event_id, 'kind', 'revoked', 'on', 'session', 'session', s.id,
     'tenant', redis.call('HGET', s.key, 'tenant_id'), 'reason', cause.reason, 'entity', cause.entity,
   })
+  audit_session(s, { id = event_id, reason = cause.reason, entity = cause.entity, rev = revision })
   local e = {
     outcome = cause.reason == 'replaced' and 'rotated' or 'revoked',
     reason = cause.reason, at = now, entity = cause.entity, user = cause.user or '',

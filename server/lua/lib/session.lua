@@ -46,6 +46,17 @@ local function load_session(key)
   }
 end
 
+-- Whether the session is none of the tenants that the caller may touch: digests, or
+-- nil for a caller of every tenant. To such a caller it does not exist (S-28).
+local function is_foreign(s, tenants)
+  for _, tenant in ipairs(tenants or {}) do
+    if s.tenant == tenant then
+      return false
+    end
+  end
+  return tenants ~= nil
+end
+
 -- The names of the head's fields that can cover the session.
 local function cutoff_fields(s)
   local fields = {

@@ -1,16 +1,13 @@
-import {
-  type AdminServiceServer,
-  type GetStatsResponse,
-  type ListAuditEventsResponse,
-  type ListWatchersResponse,
-  type RevokeAllSessionsResponse,
-  type SetIncidentModeResponse,
-} from "@coatcheck/proto";
+import type { AdminServiceServer, GetStatsResponse } from "@coatcheck/proto";
 
 import type { ValidationOutcome } from "../session/outcome.js";
 import type { Revision } from "../session/revision.js";
+import type { Store } from "../store/store.js";
 import { millisToDuration, toWireOutcome, toWireRevision } from "./convert.js";
-import { notImplemented } from "./session-service.js";
+import { listAuditEvents } from "./list-audit-events.js";
+import { listWatchers, type WatchersEnvironment } from "./list-watchers.js";
+import { type RevokeAllEnvironment, revokeAllSessions } from "./revoke-all-sessions.js";
+import { type IncidentEnvironment, setIncidentMode } from "./set-incident-mode.js";
 import { unary, type UnaryEnvironment } from "./unary.js";
 
 /** Counters of this replica since it started, and gauges of now. */
@@ -31,17 +28,30 @@ export interface AuthorityStats {
   readonly deploymentId: string;
 }
 
-/** The handlers of `AdminService`. */
+/** What the handlers of the admin service work with. */
+export interface AdminEnvironment extends IncidentEnvironment, WatchersEnvironment {
+  readonly store: Store;
+  readonly counters: RevokeAllEnvironment["counters"];
+  readonly stats: () => AuthorityStats;
+}
+
+/** The handlers of `AdminService`. Each is a row: what is done is in the file it names. */
 export function createAdminService(
-  readStats: () => AuthorityStats,
+  environment: AdminEnvironment,
   calls: UnaryEnvironment,
 ): AdminServiceServer {
+  const { store, counters } = environment;
+  const revoking = { store: store.sessions, counters };
   return {
-    getStats: unary(calls, () => Promise.resolve(toWireStats(readStats()))),
-    listAuditEvents: unary(calls, notImplemented<ListAuditEventsResponse>),
-    listWatchers: unary(calls, notImplemented<ListWatchersResponse>),
-    revokeAllSessions: unary(calls, notImplemented<RevokeAllSessionsResponse>),
-    setIncidentMode: unary(calls, notImplemented<SetIncidentModeResponse>),
+    getStats: unary(calls, () => Promise.resolve(toWireStats(environment.stats()))),
+    listAuditEvents: unary(calls, (request) => listAuditEvents(store.audit, request)),
+    listWatchers: unary(calls, () => Promise.resolve(listWatchers(environment))),
+    revokeAllSessions: unary(calls, (request, context) =>
+      revokeAllSessions(revoking, request, context),
+    ),
+    setIncidentMode: unary(calls, (request, context) =>
+      setIncidentMode(environment, request, context),
+    ),
   };
 }
 

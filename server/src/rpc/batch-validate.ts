@@ -4,9 +4,11 @@ import {
   type ValidateSessionRequest,
 } from "@coatcheck/proto";
 
+import type { Caller } from "../callers/caller.js";
 import { partitionOf } from "../session/partition.js";
 import { StoreBehindError } from "../store/store-error.js";
 import type { ValidateCommand, ValidateReply } from "../store/session-store.js";
+import { requireTenant } from "./authorization.js";
 import { enforceRules, itemCount } from "./rules.js";
 import type { SessionEnvironment } from "./session-environment.js";
 import type { RpcError } from "./status.js";
@@ -31,14 +33,21 @@ interface PendingItem {
   readonly command: ValidateCommand;
 }
 
+/** Who asks, and how what went wrong with one item is told. */
+export interface BatchContext {
+  readonly caller: Caller;
+  readonly callerKey: string;
+  readonly explain: (error: unknown) => RpcError;
+}
+
 /** Answers up to 256 tokens with an encoded `BatchValidateSessionsResponse`. */
 export async function batchValidateSessions(
   environment: SessionEnvironment,
   request: BatchValidateSessionsRequest,
-  explainError: (error: unknown) => RpcError,
+  context: BatchContext,
 ): Promise<Buffer> {
   enforceRules(BATCH_RULES, request);
-  const batch = new Batch(environment, explainError);
+  const batch = new Batch(environment, context);
   const groups = batch.read(request.items);
   await Promise.all([...groups].map(([partition, items]) => batch.ask(partition, items)));
   return encodeItems(batch.results);
@@ -47,11 +56,11 @@ export async function batchValidateSessions(
 class Batch {
   readonly results: ItemResult[] = [];
   readonly #environment: SessionEnvironment;
-  readonly #explain: (error: unknown) => RpcError;
+  readonly #context: BatchContext;
 
-  constructor(environment: SessionEnvironment, explainError: (error: unknown) => RpcError) {
+  constructor(environment: SessionEnvironment, context: BatchContext) {
     this.#environment = environment;
-    this.#explain = explainError;
+    this.#context = context;
   }
 
   /** Answers what needs no store and groups the rest. */
@@ -59,6 +68,7 @@ class Batch {
     const groups = new Map<number, PendingItem[]>();
     items.forEach((item, index) => {
       try {
+        requireTenant(this.#context.caller, item.tenantId);
         const command = readValidate(item);
         if (command === undefined) {
           this.results[index] = { kind: "response", bytes: answerMalformed(this.#environment) };
@@ -80,9 +90,7 @@ class Batch {
     try {
       const commands = items.map(({ command }) => command);
       const replies = await this.#environment.store.validateBatch(partition, commands);
-      items.forEach((item, position) => {
-        this.#settle(item, replies[position]);
-      });
+      await Promise.all(items.map((item, position) => this.#settle(item, replies[position])));
     } catch (error) {
       const demanding = items.filter(({ command }) => command.minRevision !== undefined);
       if (error instanceof StoreBehindError && items.length > 1 && demanding.length > 0) {
@@ -103,17 +111,27 @@ class Batch {
     ]);
   }
 
-  #settle(item: PendingItem, reply: ValidateReply | undefined): void {
+  /** Never rejects: one item that fails leaves the others as they are. */
+  async #settle(item: PendingItem, reply: ValidateReply | undefined): Promise<void> {
     if (reply === undefined) {
       this.#fail([item], new RangeError("the store answered fewer items than it was asked"));
       return;
     }
-    const bytes = answer(this.#environment, item.command, reply);
-    this.results[item.index] = { kind: "response", bytes };
+    try {
+      if (reply.outcome === "not-found") {
+        const { sessionId } = item.command;
+        const caller = this.#context.callerKey;
+        await this.#environment.rates.countMiss({ caller, sessionId });
+      }
+      const bytes = answer(this.#environment, item.command, reply);
+      this.results[item.index] = { kind: "response", bytes };
+    } catch (error) {
+      this.#fail([item], error);
+    }
   }
 
   #fail(items: readonly { readonly index: number }[], error: unknown): void {
-    const status = toRpcStatus(this.#explain(error));
+    const status = toRpcStatus(this.#context.explain(error));
     for (const { index } of items) {
       this.results[index] = { kind: "status", status };
     }

@@ -2,17 +2,18 @@ import { randomBytes } from "node:crypto";
 
 import { type RotateSessionResponse, Session } from "@coatcheck/proto";
 
+import { mayTouch } from "../callers/caller.js";
 import { randomBase62 } from "../base/random.js";
 import type { ValidationOutcome } from "../session/outcome.js";
 import { keyDigest, subjectPartition } from "../session/partition.js";
 import { mintSessionId, tokenDigest } from "../session/token.js";
+import type { AuditOrigin } from "../store/audit-trail.js";
 import type {
   CreateCommand,
   CreateResult,
   ReplaceResult,
   RequestRecord,
   RevocationCause,
-  SessionRecord,
   ValidateReply,
 } from "../store/session-store.js";
 import { toWireBindingPolicy, millisToDuration, toWireOutcome, toWireRevision } from "./convert.js";
@@ -30,8 +31,9 @@ import { checkedOf, encodeFacts, sessionOf } from "./session-codec.js";
 import {
   afterFirstEffect,
   DEFAULT_POLICY_NAME,
-  policyNamed,
+  policyFor,
   type SessionEnvironment,
+  refuseWhileStopped,
 } from "./session-environment.js";
 import { RpcError } from "./status.js";
 import type { CallContext } from "./unary.js";
@@ -70,6 +72,7 @@ interface Login {
   readonly rotation: Rotation;
   readonly anonymous: Session;
   readonly request: RequestRecord | undefined;
+  readonly origin: AuditOrigin;
 }
 
 type Created = Extract<CreateResult, { kind: "created" }>;
@@ -92,7 +95,11 @@ export async function bindSubject(
     return refuse("not-found", undefined);
   }
   const anonymous = Session.decode(record.facts);
-  const login = { rotation, anonymous, request: rotationRecord(rotation) };
+  if (!mayTouch(context.caller, anonymous.tenantId)) {
+    return refuse("not-found", undefined);
+  }
+  const request = rotationRecord(rotation);
+  const login = { rotation, anonymous, request, origin: context.origin };
   const presented = await present(environment, login);
   if (presented.outcome === "not-found") {
     return refuse("not-found", undefined);
@@ -106,7 +113,13 @@ export async function bindSubject(
     // A token that is not valid any more installs nothing; whether it was stolen is asked there.
     return await rotateInPlace(environment, rotation, context);
   }
+  await environment.rates.admitCreate({
+    caller: context.callerKey,
+    tenantId: anonymous.tenantId,
+    subject: rotation.request.bindSubject,
+  });
   context.check();
+  refuseWhileStopped(environment);
   return await logIn(environment, login);
 }
 
@@ -161,7 +174,10 @@ async function logIn(
   environment: SessionEnvironment,
   login: Login,
 ): Promise<RotateSessionResponse> {
-  const result = await environment.store.create(toCommand(environment, login));
+  const result = await environment.store.create({
+    ...toCommand(environment, login),
+    audit: login.origin,
+  });
   if (result.kind === "claimed") {
     const replaced = await replace(environment, login, result.sessionId);
     return replaced.kind === "replaced"
@@ -177,20 +193,22 @@ async function logIn(
   if (!created.repeated) {
     environment.counters.countCreated();
     environment.counters.countEvents(created.evicted.length);
+    environment.counters.countEnded("limit-exceeded", created.evicted.length);
   }
   const replaced = await afterFirstEffect(replace(environment, login, created.sessionId));
   if (replaced.kind === "replaced") {
     environment.counters.countEvents(1);
+    environment.counters.countEnded("replaced", 1);
     return handOut(environment, login, { created, replaced });
   }
   return isExpiry(replaced.outcome)
     ? handOut(environment, login, { created, replaced: undefined })
-    : await afterFirstEffect(undo(environment, created.record, replaced));
+    : await afterFirstEffect(undo(environment, login, { created, refusal: replaced }));
 }
 
 async function replace(
   environment: SessionEnvironment,
-  { rotation }: Login,
+  { rotation, origin }: Login,
   successorId: string,
 ): Promise<ReplaceResult> {
   return await environment.store.replace({
@@ -198,18 +216,23 @@ async function replace(
     presentedDigest: rotation.presentedDigest,
     successorId,
     eventId: randomBase62(22),
+    audit: origin,
   });
 }
 
 /** Ends the new session as the anonymous one was ended. */
 async function undo(
   environment: SessionEnvironment,
-  created: SessionRecord,
-  refusal: Extract<ReplaceResult, { kind: "refused" }>,
+  { origin }: Login,
+  parts: {
+    readonly created: Created;
+    readonly refusal: Extract<ReplaceResult, { kind: "refused" }>;
+  },
 ): Promise<RotateSessionResponse> {
+  const { created, refusal } = parts;
   const { end } = refusal;
   const result = await environment.store.revoke({
-    sessionId: created.sessionId,
+    sessionId: created.record.sessionId,
     presentedDigest: undefined,
     cause:
       end === undefined
@@ -217,8 +240,12 @@ async function undo(
         : { ...REPLACED, reason: end.reason, initiatingEntity: end.initiatingEntity },
     request: undefined,
     eventId: randomBase62(22),
+    audit: origin,
   });
-  if (result.kind === "revoked") environment.counters.countEvents(1);
+  if (result.kind === "revoked") {
+    environment.counters.countEvents(1);
+    environment.counters.countEnded(end?.reason ?? "replaced", 1);
+  }
   return refuse(refusal.outcome, end);
 }
 
@@ -249,7 +276,8 @@ function handOut(
 function toCommand(environment: SessionEnvironment, login: Login): CreateCommand {
   const { rotation, anonymous } = login;
   const policyName = anonymous.policy === "" ? DEFAULT_POLICY_NAME : anonymous.policy;
-  const policy = policyNamed(environment, policyName);
+  const { tenantId } = anonymous;
+  const policy = policyFor(environment, { tenantId, name: policyName });
   const sessionId = mintSessionId(partitionOfLogin(login));
   const nonce = randomBytes(16);
   const successor = deriveSuccessor(rotation, sessionId, nonce);
@@ -273,6 +301,7 @@ function toCommand(environment: SessionEnvironment, login: Login): CreateCommand
     nonce: nonce.toString("hex"),
     recoveryDigest: policy.recoveryWindowMs > 0 ? tokenDigest(successor.recoveryToken) : undefined,
     request: login.request,
+    tenantSessionsMax: environment.tenantRules(tenantId)?.maxLiveSessions,
     claim: keyDigest("login", anonymous.sessionId, facts.subject),
     eventId: randomBase62(22),
   };

@@ -20,13 +20,15 @@ import { toWireBindingPolicy, toWireRevision } from "./convert.js";
 import { checkedOf, encodeFacts, sessionOf, sortedAttributes } from "./session-codec.js";
 import {
   DEFAULT_POLICY_NAME,
-  policyNamed,
+  policyFor,
   requestIdReused,
   requestRecord,
   requestSuperseded,
   type SessionEnvironment,
+  refuseWhileStopped,
 } from "./session-environment.js";
 import { RpcError } from "./status.js";
+import type { CallContext } from "./unary.js";
 
 /*
  * Creation, and why a repeat of it is safe.
@@ -51,11 +53,21 @@ interface Issue {
 export async function createSession(
   environment: SessionEnvironment,
   request: CreateSessionRequest,
+  context: CallContext,
 ): Promise<CreateSessionResponse> {
+  refuseWhileStopped(environment);
   const policyName = request.policy === "" ? DEFAULT_POLICY_NAME : request.policy;
-  const policy = policyNamed(environment, policyName);
+  const { tenantId, subject } = request;
+  const policy = policyFor(environment, { tenantId, name: policyName });
+  await environment.rates.admitCreate({ caller: context.callerKey, tenantId, subject });
   const command = buildCommand({ ...request, policy: policyName }, policy);
-  const result = refuseUnlessCreated(await environment.store.create(command.command));
+  const result = refuseUnlessCreated(
+    await environment.store.create({
+      ...command.command,
+      tenantSessionsMax: environment.tenantRules(tenantId)?.maxLiveSessions,
+      audit: context.origin,
+    }),
+  );
 
   const issue = result.repeated
     ? recall(result, request.retrySecret, policy)
@@ -66,6 +78,7 @@ export async function createSession(
   if (!result.repeated) {
     environment.counters.countCreated();
     environment.counters.countEvents(result.evicted.length);
+    environment.counters.countEnded("limit-exceeded", result.evicted.length);
   }
   return {
     session: sessionOf(result.record),
@@ -86,6 +99,10 @@ export function refuseUnlessCreated(
     case "limit-reached":
       throw new RpcError("SESSION_LIMIT_REACHED", "The subject is at its session limit", {
         metadata: { live_sessions: String(result.liveSessions) },
+      });
+    case "tenant-full":
+      throw new RpcError("STORE_FULL", "The tenant is at its cap on live sessions", {
+        metadata: { limit: "max_live_sessions" },
       });
     case "superseded":
     // Only a login claims, and looks at this first.

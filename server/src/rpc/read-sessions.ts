@@ -5,6 +5,7 @@ import type {
   ListSessionsResponse,
 } from "@coatcheck/proto";
 
+import { type Caller, mayTouch } from "../callers/caller.js";
 import { parseSessionId } from "../session/token.js";
 import type { ListCursor, ListPage } from "../store/session-store.js";
 import { enforceRules, invalidField } from "./rules.js";
@@ -25,13 +26,15 @@ const PAGE_TOKEN = /^(\d{1,16})\.([0-9A-Za-z]{24})$/;
 export async function getSession(
   environment: SessionEnvironment,
   request: GetSessionRequest,
+  caller: Caller,
 ): Promise<GetSessionResponse> {
   enforceRules(GET_RULES, request);
   const record = await environment.store.read(request.sessionId);
-  if (record === undefined) {
+  const session = record && sessionOf(record);
+  if (session === undefined || !mayTouch(caller, session.tenantId)) {
     throw sessionNotFound(request.sessionId);
   }
-  return { session: sessionOf(record) };
+  return { session };
 }
 
 /** Reads a page of a subject's live sessions. */

@@ -1,10 +1,12 @@
 import type { Revision as WireRevision } from "@coatcheck/proto";
 
 import type { Clock } from "../base/clock.js";
+import type { Caller } from "../callers/caller.js";
 import { PARTITION_COUNT } from "../session/partition.js";
 import type { Revision } from "../session/revision.js";
 import { createTenantFilter, type TenantFilter } from "../watch/tenant-filter.js";
 import type { WatcherIdentity } from "../watch/watcher-state.js";
+import { tenantsToWatch } from "./authorization.js";
 import { fromWireRevision } from "./convert.js";
 import { identifier, invalidField, enforceRules, itemCount, plain, utf8Bytes } from "./rules.js";
 import type { RuleTable } from "./rules.js";
@@ -34,12 +36,13 @@ export interface Receiver {
   readonly position: ReadonlyMap<number, Revision>;
 }
 
-/** What positions are compared with. */
+/** What positions are compared with, and whose tenants are meant where none is named. */
 export interface PositionBounds {
   readonly clock: Clock;
   readonly deploymentId: string;
   /** The heads that this replica knows. */
   readonly heads: readonly Revision[];
+  readonly caller: Caller;
 }
 
 // A generation is unix microseconds. Clocks that differ by more than this are a fault to be seen.
@@ -97,7 +100,7 @@ export function parseReceiver(request: PositionedRequest, bounds: PositionBounds
       instanceId: request.instanceId,
       sdkVersion: request.sdkVersion,
     },
-    filter: createTenantFilter(request.tenantIds),
+    filter: createTenantFilter(tenantsToWatch(bounds.caller, request.tenantIds)),
     position,
   };
 }

@@ -53,13 +53,16 @@ export function createRevocationService(
   calls: UnaryEnvironment,
 ): RevocationHandlers {
   return {
-    watchRevocations: stream(calls, async (request: WatchRevocationsRequest, sink) => {
-      await watchRevocations(environment, request, sink);
+    watchRevocations: stream(calls, async (request: WatchRevocationsRequest, context) => {
+      await watchRevocations(environment, request, context);
     }),
     syncRevocations: unary(
       calls,
-      async (request: SyncRevocationsRequest): Promise<SyncRevocationsResponse | Buffer> =>
-        await syncRevocations(environment, request),
+      async (
+        request: SyncRevocationsRequest,
+        { caller },
+      ): Promise<SyncRevocationsResponse | Buffer> =>
+        await syncRevocations(environment, request, caller),
     ),
   };
 }

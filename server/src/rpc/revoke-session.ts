@@ -4,6 +4,7 @@ import {
   type RevokeSessionResponse,
 } from "@coatcheck/proto";
 
+import { tenantIdsOf } from "../callers/caller.js";
 import { randomBase62 } from "../base/random.js";
 import { parseToken, tokenDigest } from "../session/token.js";
 import type { RevocationCause, RevokeResult } from "../store/session-store.js";
@@ -16,6 +17,7 @@ import {
 } from "./convert.js";
 import { enforceRules } from "./rules.js";
 import { requestIdReused, requestRecord, type SessionEnvironment } from "./session-environment.js";
+import type { CallContext } from "./unary.js";
 import { REVOKE_RULES } from "./validate.js";
 
 /*
@@ -48,6 +50,7 @@ export interface CauseFields {
 export async function revokeSession(
   environment: SessionEnvironment,
   request: RevokeSessionRequest,
+  { caller, origin }: CallContext,
 ): Promise<RevokeSessionResponse> {
   enforceRules(REVOKE_RULES, request);
   const target = readTarget(request);
@@ -56,6 +59,7 @@ export async function revokeSession(
   }
   const result = await environment.store.revoke({
     ...target,
+    tenantIds: tenantIdsOf(caller),
     cause: causeOf(request),
     request: requestRecord({
       method: "RevokeSession",
@@ -64,9 +68,11 @@ export async function revokeSession(
       effect: causeEffect(request),
     }),
     eventId: randomBase62(22),
+    audit: origin,
   });
   if (result.kind === "revoked") {
     environment.counters.countEvents(1);
+    environment.counters.countEnded(causeOf(request).reason, 1);
   }
   return respond(result);
 }

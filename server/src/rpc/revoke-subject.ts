@@ -41,7 +41,7 @@ export async function revokeSubjectSessions(
   const ended =
     request.scope?.$case === "deviceId"
       ? await revokeDevice(environment, { request, deviceId: request.scope.value }, context)
-      : await revokeAll(environment, request);
+      : await revokeAll(environment, request, context);
   return {
     revokedCountEstimate: BigInt(ended.count),
     revision: toWireRevision(ended.revision),
@@ -53,6 +53,7 @@ export async function revokeSubjectSessions(
 async function revokeAll(
   environment: SessionEnvironment,
   request: RevokeSubjectSessionsRequest,
+  { origin }: CallContext,
 ): Promise<Ended> {
   const { tenantId, subject } = request;
   const result = await environment.store.revokeScope({
@@ -66,10 +67,12 @@ async function revokeAll(
     cause: causeOf(request),
     request: recordOf(request),
     eventId: randomBase62(22),
+    audit: origin,
   });
   switch (result.kind) {
     case "revoked":
       environment.counters.countEvents(1);
+      environment.counters.countEnded(causeOf(request).reason, result.countEstimate);
       return { ...result, count: result.countEstimate };
     case "except-not-live":
       throw new RpcError(
@@ -103,10 +106,12 @@ async function revokeDevice(
       cause: causeOf(request),
       request: recordOf(request),
       eventId: randomBase62(22),
+      audit: context.origin,
     });
     const result = counted === 0 ? await step : await afterFirstEffect(step);
     const made: Extract<RevokeDeviceResult, { kind: "progress" }> = refuseReuse(result);
     environment.counters.countEvents(made.progress.revokedCount - counted);
+    environment.counters.countEnded(causeOf(request).reason, made.progress.revokedCount - counted);
     counted = made.progress.revokedCount;
     progress = made.progress;
     if (made.finished) {

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 
 import { type RotateSessionRequest, type RotateSessionResponse, Session } from "@coatcheck/proto";
 
+import { tenantIdsOf } from "../callers/caller.js";
 import { randomBase62 } from "../base/random.js";
 import { tokenDigest } from "../session/token.js";
 import type { RotateCommand, RotateResult } from "../store/session-store.js";
@@ -50,8 +51,9 @@ async function rotate(
       return refuse("not-found", undefined);
     }
     context.check();
-    const command = toCommand(rotation, { nonce, eventId, raised });
-    const result = await environment.store.rotate(command);
+    const tenantIds = tenantIdsOf(context.caller);
+    const command = { ...toCommand(rotation, { nonce, eventId, raised }), tenantIds };
+    const result = await environment.store.rotate({ ...command, audit: context.origin });
     if (result.kind !== "version-conflict") {
       return respond(environment, rotation, { result, nonce: command.nonce });
     }
@@ -116,7 +118,11 @@ function respond(
       if (result.nonce === nonce) environment.counters.countEvents(1);
       return handOut(environment, rotation, result);
     case "refused":
-      if (result.revision !== undefined) environment.counters.countEvents(1);
+      // Only a refusal that ended the session has an event: its token was used again.
+      if (result.revision !== undefined) {
+        environment.counters.countEvents(1);
+        environment.counters.countEnded("token-reuse", 1);
+      }
       return refuse(result.outcome, result.end, result.revision);
     case "superseded":
       throw requestSuperseded(result.sessionId);

@@ -1,9 +1,11 @@
 import type { Turns } from "../base/turns.js";
-import type { ValidationOutcome } from "../session/outcome.js";
+import type { RevocationReason, ValidationOutcome } from "../session/outcome.js";
 import type { SessionPolicy } from "../session/policy.js";
 import type { RequestRecord, SessionStore } from "../store/session-store.js";
 import { StoreUnavailableError } from "../store/store-error.js";
 import { hashParts, keyDigest } from "../session/partition.js";
+import type { RateLimits } from "./rate-limits.js";
+import type { IncidentBoard } from "../watch/incident-board.js";
 import { RpcError } from "./status.js";
 
 /** What the handlers of the session service count. */
@@ -12,6 +14,8 @@ export interface SessionCounters {
   countOutcome(outcome: ValidationOutcome): void;
   countCreated(): void;
   countEvents(events: number): void;
+  /** Sessions that a call ended. Where many end at once, as many as the store estimates. */
+  countEnded(reason: RevocationReason, sessions: number): void;
 }
 
 /** What every handler of the session service works with. */
@@ -19,14 +23,25 @@ export interface SessionEnvironment {
   readonly store: SessionStore;
   /** By name; "default" is always there. */
   readonly policies: ReadonlyMap<string, SessionPolicy>;
-  /** The staleness bound L, in ms. */
-  readonly maxStalenessMs: number;
+  /** What may be granted now. */
+  readonly incidents: IncidentBoard;
   readonly counters: SessionCounters;
+  readonly rates: RateLimits;
   /**
    * Changes that read a session, then write it under a version check, by session id. One at a
    * time in this replica, they conflict with those of other replicas only.
    */
   readonly turns: Turns;
+  /** What a tenant may do; undefined: whatever all may. */
+  tenantRules(tenantId: string): TenantRules | undefined;
+}
+
+/** What one tenant may do beyond what all may. */
+export interface TenantRules {
+  /** The policies it may create under; undefined: every one. */
+  readonly policies: ReadonlySet<string> | undefined;
+  /** Live sessions, approximately; undefined: no cap. */
+  readonly maxLiveSessions: number | undefined;
 }
 
 /** How often a change is tried again when another one got in between (DESIGN §5). */
@@ -49,16 +64,44 @@ export async function afterFirstEffect<Answer>(step: Promise<Answer>): Promise<A
   }
 }
 
-/** The policy of a name, or INVALID_ARGUMENT. */
-export function policyNamed(environment: SessionEnvironment, name: string): SessionPolicy {
-  const policy = environment.policies.get(name);
+/** Which policy is asked for, and for whom. */
+export interface PolicyChoice {
+  readonly tenantId: string;
+  readonly name: string;
+}
+
+/**
+ * The policy of a name, or INVALID_ARGUMENT where there is none of that name for
+ * the tenant. One that only others may use is not told apart from none.
+ */
+export function policyFor(
+  environment: SessionEnvironment,
+  { tenantId, name }: PolicyChoice,
+): SessionPolicy {
+  const allowed = environment.tenantRules(tenantId)?.policies;
+  const policy =
+    allowed === undefined || allowed.has(name) ? environment.policies.get(name) : undefined;
   if (policy === undefined) {
-    throw new RpcError("UNKNOWN_POLICY", "No policy of that name is configured", {
+    throw new RpcError("UNKNOWN_POLICY", "No policy of that name is configured for the tenant", {
       metadata: { field: "policy" },
     });
   }
   return policy;
 }
+
+/** Throws while an incident stops the creation of sessions. Nothing was applied. */
+export function refuseWhileStopped({ incidents }: SessionEnvironment): void {
+  const stoppedForMs = incidents.creationStoppedForMs;
+  if (stoppedForMs > 0) {
+    throw new RpcError("OVERLOADED", "No session is created: an operator has stopped it", {
+      metadata: { incident: "stop_creating" },
+      retryAfterMs: Math.min(Math.ceil(stoppedForMs), INCIDENT_RETRY_MS_MAX),
+    });
+  }
+}
+
+// An incident may be over before its end.
+const INCIDENT_RETRY_MS_MAX = 30_000;
 
 /** What identifies a repeatable call. */
 export interface RepeatableCall {

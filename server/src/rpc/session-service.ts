@@ -67,22 +67,30 @@ export function createSessionService(
   const rules = timedRules(() => calls.clock.wallMs());
   const batchPath = SessionServiceService.batchValidateSessions.path;
   return {
-    createSession: unary(calls, async (request) => {
+    createSession: unary(calls, async (request, context) => {
       enforceRules(rules.create, request);
-      return await createSession(environment, request);
+      return await createSession(environment, request, context);
     }),
-    validateSession: unary(calls, (request) => validateSession(environment, request)),
-    batchValidateSessions: unary(calls, (request) =>
-      batchValidateSessions(environment, request, (error) => explain(error, batchPath, calls.log)),
+    validateSession: unary(calls, (request, { callerKey }) =>
+      validateSession(environment, request, callerKey),
     ),
-    touchSessions: unary(calls, (request) => touchSessions(environment, request)),
-    getSession: unary(calls, (request) => getSession(environment, request)),
+    batchValidateSessions: unary(calls, (request, { caller, callerKey }) =>
+      batchValidateSessions(environment, request, {
+        caller,
+        callerKey,
+        explain: (error) => explain(error, batchPath, calls.log),
+      }),
+    ),
+    touchSessions: unary(calls, (request, { caller }) =>
+      touchSessions(environment, request, caller),
+    ),
+    getSession: unary(calls, (request, { caller }) => getSession(environment, request, caller)),
     listSessions: unary(calls, (request) => listSessions(environment, request)),
     updateSession: unary(calls, (request, context) => updateSession(environment, request, context)),
     rotateSession: unary(calls, (request, context) =>
       rotateSession(environment, rules.rotate, { request, context }),
     ),
-    revokeSession: unary(calls, (request) => revokeSession(environment, request)),
+    revokeSession: unary(calls, (request, context) => revokeSession(environment, request, context)),
     revokeSubjectSessions: unary(calls, (request, context) =>
       revokeSubjectSessions(environment, request, context),
     ),

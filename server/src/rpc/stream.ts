@@ -3,9 +3,15 @@ import { constants } from "node:http2";
 
 import type { Clock } from "../base/clock.js";
 import type { Log } from "../base/log.js";
+import type { Caller } from "../callers/caller.js";
 import type { WatchSink } from "../watch/watch-sink.js";
+import { type CallMeter, measureCall } from "./call-meter.js";
+import type { CallerGate } from "./caller-gate.js";
+import { streamKey } from "./caller-key.js";
+import type { DeniedCalls } from "./denied-calls.js";
 import { refuseUnreadable } from "./readable.js";
 import { toServiceError } from "./status.js";
+import { isObject, type Transport, transportOf } from "./transport-of.js";
 import { explain, refuseLargeMetadata } from "./unary.js";
 
 /*
@@ -30,10 +36,24 @@ export interface StreamEnvironment {
   readonly log: Log;
   /** Bytes of metadata above which a stream is refused (S-40). */
   readonly metadataBytesMax: number;
+  /** Says who calls, and refuses who may not. */
+  readonly gate: CallerGate;
+  /** Records the streams that were refused because of who called. */
+  readonly denied?: DeniedCalls;
+  /** Where finished streams are counted. */
+  readonly meter?: CallMeter;
+}
+
+/** Where a stream goes, and who asked for it. */
+export interface StreamContext {
+  readonly sink: WatchSink;
+  readonly caller: Caller;
+  /** Under what name the caller's streams are counted. */
+  readonly streamKey: string;
 }
 
 /** Serves one stream until the promise settles. Whatever it rejects with becomes the status. */
-export type StreamWork<Request> = (request: Request, sink: WatchSink) => Promise<void>;
+export type StreamWork<Request> = (request: Request, context: StreamContext) => Promise<void>;
 
 // A client that reads takes its status within a round trip.
 const STATUS_GRACE_MS = 1000;
@@ -45,14 +65,19 @@ export function stream<Request, Response>(
 ): handleServerStreamingCall<Request, Response | Buffer> {
   return (call) => {
     const sink = new CallSink(call);
+    const finished = measureCall(environment, call);
     start().then(
       () => {
+        finished();
         call.end();
         resetIfStuck(call, environment.clock);
       },
       (error: unknown) => {
+        const told = explain(error, call.getPath(), environment.log);
+        finished(told);
+        environment.denied?.note(call, call.request, told);
         if (!call.cancelled) {
-          call.emit("error", toServiceError(explain(error, call.getPath(), environment.log)));
+          call.emit("error", toServiceError(told));
           resetIfStuck(call, environment.clock);
         }
       },
@@ -62,7 +87,8 @@ export function stream<Request, Response>(
       try {
         refuseLargeMetadata(call.metadata, environment.metadataBytesMax);
         refuseUnreadable(call.request);
-        await work(call.request, sink);
+        const caller = environment.gate.admit(call, call.request);
+        await work(call.request, { sink, caller, streamKey: streamKey(caller, call.getPeer()) });
       } finally {
         sink.release();
       }
@@ -124,43 +150,4 @@ function resetIfStuck(call: object, clock: Clock): void {
   transport.once("close", () => {
     timer.cancel();
   });
-}
-
-interface Transport {
-  readonly closed: boolean;
-  /** The connection. When it reaches its age grpc-js closes it: it takes no new streams. */
-  readonly session?: unknown;
-  close(code: number): void;
-  once(event: "close", listener: () => void): void;
-}
-
-/**
- * The HTTP/2 stream under a call. grpc-js gives a server no way to reset one, so
- * this looks where it keeps it; where it is not found the stream stays until the
- * connection ends, and is not told before that its connection has reached its age.
- * `test/rpc/watch-backpressure.test.ts` and `connection-age.test.ts` notice.
- */
-function transportOf(call: object): Transport | undefined {
-  let layer: unknown = Reflect.get(call, "call");
-  for (let depth = 0; depth < 8 && isObject(layer); depth += 1) {
-    const found: unknown = Reflect.get(layer, "stream");
-    if (isTransport(found)) {
-      return found;
-    }
-    layer = Reflect.get(layer, "nextCall");
-  }
-  return undefined;
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null;
-}
-
-function isTransport(value: unknown): value is Transport {
-  return (
-    isObject(value) &&
-    typeof Reflect.get(value, "close") === "function" &&
-    typeof Reflect.get(value, "once") === "function" &&
-    typeof Reflect.get(value, "closed") === "boolean"
-  );
 }

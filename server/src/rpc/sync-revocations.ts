@@ -1,6 +1,8 @@
 import type { SyncRevocationsRequest } from "@coatcheck/proto";
 
-import { answerSync } from "../watch/sync.js";
+import type { Caller } from "../callers/caller.js";
+import type { Revision } from "../session/revision.js";
+import { answerSync, type SyncAnswer } from "../watch/sync.js";
 import { encodeSyncAnswer } from "./event-codec.js";
 import { parseReceiver } from "./revocation-rules.js";
 import type { RevocationEnvironment } from "./revocation-environment.js";
@@ -9,12 +11,30 @@ import type { RevocationEnvironment } from "./revocation-environment.js";
 export async function syncRevocations(
   environment: RevocationEnvironment,
   request: SyncRevocationsRequest,
+  caller: Caller,
 ): Promise<Buffer> {
-  const { hub, clock, maxStalenessMs, counters } = environment;
+  const { hub, clock, maxStalenessMs, counters, incidents, instances } = environment;
   const deploymentId = await environment.deploymentId();
-  const receiver = parseReceiver(request, { clock, deploymentId, heads: hub.heads() });
+  const receiver = parseReceiver(request, {
+    clock,
+    deploymentId,
+    heads: hub.heads(),
+    caller,
+  });
   const answer = await answerSync({ hub, clock, maxStalenessMs }, receiver);
   counters.syncs += 1;
   counters.staleAccepts += Number(request.staleAccepts);
-  return encodeSyncAnswer(answer, { deploymentId, maxStalenessMs });
+  instances.note({
+    identity: receiver.identity,
+    position: reached(answer),
+    staleAllowed: request.staleAllowed,
+    staleAccepts: Number(request.staleAccepts),
+  });
+  // Asked after the pulls of this answer, which have brought along what they found.
+  return encodeSyncAnswer(answer, { deploymentId, maxStalenessMs: incidents.maxStalenessMs });
+}
+
+/** Where the caller is once it has applied the answer. */
+function reached({ ranges }: SyncAnswer): readonly Revision[] {
+  return ranges.map(({ through }) => through);
 }

@@ -1,5 +1,6 @@
 import type { TouchSessionsRequest, TouchSessionsResponse } from "@coatcheck/proto";
 
+import { type Caller, tenantIdsOf } from "../callers/caller.js";
 import { partitionOf } from "../session/partition.js";
 import type { SessionUse } from "../store/session-store.js";
 import { ceilMillis, toWireOutcome } from "./convert.js";
@@ -19,13 +20,15 @@ interface Group {
 export async function touchSessions(
   environment: SessionEnvironment,
   request: TouchSessionsRequest,
+  caller: Caller,
 ): Promise<TouchSessionsResponse> {
   enforceRules(TOUCH_RULES, request);
   const groups = groupByPartition(request);
+  const tenantIds = tenantIdsOf(caller);
   const outcomes = request.items.map(() => toWireOutcome("not-found"));
   await Promise.all(
     [...groups].map(async ([partition, { indexes, uses }]) => {
-      const answers = await environment.store.touch(partition, uses);
+      const answers = await environment.store.touch(partition, uses, tenantIds);
       answers.forEach((outcome, position) => {
         const index = indexes[position];
         if (index !== undefined) outcomes[index] = toWireOutcome(outcome);

@@ -3,8 +3,16 @@ import { randomUUID } from "node:crypto";
 import type { handleUnaryCall, Metadata, ServerUnaryCall } from "@grpc/grpc-js";
 
 import type { Clock } from "../base/clock.js";
+import { traceOf } from "../base/error-trace.js";
 import type { Log } from "../base/log.js";
+import type { Caller } from "../callers/caller.js";
+import type { AuditOrigin } from "../store/audit-trail.js";
 import type { CallLoad } from "./call-load.js";
+import type { DeniedCalls } from "./denied-calls.js";
+import type { CallerGate } from "./caller-gate.js";
+import { type CallMeter, measureCall } from "./call-meter.js";
+import { callerKey } from "./caller-key.js";
+import type { Overload } from "./overload.js";
 import { refuseUnreadable } from "./readable.js";
 import { NotStartedError, RpcError, toRpcError, toServiceError } from "./status.js";
 
@@ -20,6 +28,9 @@ import { NotStartedError, RpcError, toRpcError, toServiceError } from "./status.
  * of work that has several (FAULTS R7, S-41).
  */
 
+// Enough to find the place, and no more than fits in a line.
+const FRAMES_MAX = 6;
+
 /** What every method shares. */
 export interface UnaryEnvironment {
   /** The clock that grpc-js counts deadlines by, so the system's. */
@@ -27,14 +38,28 @@ export interface UnaryEnvironment {
   readonly log: Log;
   /** Bytes of metadata above which a call is refused (S-40). */
   readonly metadataBytesMax: number;
+  /** Says who calls, and refuses who may not. */
+  readonly gate: CallerGate;
+  /** Records the calls that were refused because of who called. */
+  readonly denied?: DeniedCalls;
   /** Where calls in flight are counted. */
   readonly load?: CallLoad;
+  /** Refuses calls where there are too many. */
+  readonly overload?: Overload;
+  /** Where finished calls are counted. */
+  readonly meter?: CallMeter;
 }
 
 /** One call, as the work on it sees it. */
 export interface CallContext {
+  /** Who calls. It may call this method, for the tenants that the request names. */
+  readonly caller: Caller;
+  /** Under what name the caller's calls are counted. */
+  readonly callerKey: string;
   /** Aborted when the caller hangs up or its deadline passes. */
   readonly signal: AbortSignal;
+  /** Who asks for what, for the audit trail. */
+  readonly origin: AuditOrigin;
   /** Milliseconds until the caller stops waiting; Infinity where it set no deadline. */
   remainingMs(): number;
   /** Throws `NotStartedError` where nobody waits any more. Only before the first effect. */
@@ -53,16 +78,20 @@ export function unary<Request, Response>(
   work: UnaryWork<Request, Response>,
 ): handleUnaryCall<Request, Response> {
   return (call, callback) => {
-    const context = new UnaryContext(call, environment.clock);
+    const finished = measureCall(environment, call);
     environment.load?.enter();
-    start(environment, work, { call, context }).then(
+    start(environment, work, call).then(
       (response) => {
         environment.load?.leave();
+        finished();
         callback(null, response);
       },
       (error: unknown) => {
         environment.load?.leave();
-        callback(toServiceError(explain(error, call.getPath(), environment.log)));
+        const told = explain(error, call.getPath(), environment.log);
+        finished(told);
+        environment.denied?.note(call, call.request, told);
+        callback(toServiceError(told));
       },
     );
   };
@@ -71,12 +100,20 @@ export function unary<Request, Response>(
 async function start<Request, Response>(
   environment: UnaryEnvironment,
   work: UnaryWork<Request, Response>,
-  { call, context }: { call: ServerUnaryCall<Request, Response>; context: CallContext },
+  call: ServerUnaryCall<Request, Response>,
 ): Promise<Response> {
   refuseLargeMetadata(call.metadata, environment.metadataBytesMax);
   refuseUnreadable(call.request);
-  context.check();
-  return await work(call.request, context);
+  const caller = environment.gate.admit(call, call.request);
+  const context = new UnaryContext(call, environment.clock, caller);
+  const { overload } = environment;
+  overload?.enter(call.getPath(), context.callerKey);
+  try {
+    context.check();
+    return await work(call.request, context);
+  } finally {
+    overload?.leave(context.callerKey);
+  }
 }
 
 /** Maps an error and logs what the caller is not told. */
@@ -87,15 +124,11 @@ export function explain(error: unknown, method: string, log: Log): RpcError {
     return told;
   }
   const requestId = randomUUID();
-  // The stack's own first line may quote input, so only where it happened is kept.
-  log.error({ method, requestId, at: whereThrown(error) }, "call failed for an unknown reason");
+  log.error(
+    { method, requestId, at: traceOf(error, FRAMES_MAX) },
+    "call failed for an unknown reason",
+  );
   return new RpcError("INTERNAL", told.message, { metadata: { log_id: requestId } });
-}
-
-function whereThrown(error: unknown): string {
-  if (!(error instanceof Error)) return typeof error;
-  const frames = (error.stack ?? "").split("\n").filter((line) => line.startsWith("    at "));
-  return [error.name, ...frames.slice(0, 6).map((line) => line.trim())].join(" | ");
 }
 
 /** Throws where a call's metadata is larger than a caller needs: it is a flood (S-40). */
@@ -112,13 +145,17 @@ export function refuseLargeMetadata(metadata: Metadata, bytesMax: number): void 
 }
 
 class UnaryContext<Request, Response> implements CallContext {
+  readonly caller: Caller;
+  readonly callerKey: string;
   readonly #call: ServerUnaryCall<Request, Response>;
   readonly #clock: Clock;
   #controller: AbortController | undefined;
 
-  constructor(call: ServerUnaryCall<Request, Response>, clock: Clock) {
+  constructor(call: ServerUnaryCall<Request, Response>, clock: Clock, caller: Caller) {
     this.#call = call;
     this.#clock = clock;
+    this.caller = caller;
+    this.callerKey = callerKey(caller, call.getPeer());
   }
 
   // Made on demand: the hot path asks for no signal.
@@ -135,6 +172,10 @@ class UnaryContext<Request, Response> implements CallContext {
       }
     }
     return this.#controller.signal;
+  }
+
+  get origin(): AuditOrigin {
+    return { method: this.#call.getPath().slice(1), caller: this.caller.name };
   }
 
   remainingMs(): number {

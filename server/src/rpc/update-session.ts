@@ -1,5 +1,6 @@
 import { Session, type UpdateSessionRequest, type UpdateSessionResponse } from "@coatcheck/proto";
 
+import { mayTouch } from "../callers/caller.js";
 import { randomBase62 } from "../base/random.js";
 import type { SessionRecord, UpdateCommand, UpdateResult } from "../store/session-store.js";
 import { toWireRevision } from "./convert.js";
@@ -44,11 +45,15 @@ async function change(
   for (let attempt = 1; ; attempt += 1) {
     context.check();
     const record = await environment.store.read(request.sessionId);
-    if (record === undefined) {
+    // A session never changes its tenant, so what was read here still holds when it is written.
+    if (record === undefined || !mayTouch(context.caller, tenantOf(record))) {
       throw sessionNotFound(request.sessionId);
     }
     context.check();
-    const result = await environment.store.update(toCommand(request, record, eventId));
+    const result = await environment.store.update({
+      ...toCommand(request, record, eventId),
+      audit: context.origin,
+    });
     if (result.kind !== "version-conflict") {
       return respond(environment, request, result);
     }
@@ -83,6 +88,10 @@ function toCommand(
     }),
     eventId,
   };
+}
+
+function tenantOf(record: SessionRecord): string {
+  return Session.decode(record.facts).tenantId;
 }
 
 // The facts are made from what was read. At the expected version or not, nothing else may be

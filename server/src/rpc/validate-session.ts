@@ -18,12 +18,17 @@ export type ItemResult =
 export async function validateSession(
   environment: SessionEnvironment,
   request: ValidateSessionRequest,
+  callerKey: string,
 ): Promise<Buffer> {
   const command = readValidate(request);
   if (command === undefined) {
     return answerMalformed(environment);
   }
-  return answer(environment, command, await environment.store.validate(command));
+  const reply = await environment.store.validate(command);
+  if (reply.outcome === "not-found") {
+    await environment.rates.countMiss({ caller: callerKey, sessionId: command.sessionId });
+  }
+  return answer(environment, command, reply);
 }
 
 /**
@@ -44,8 +49,9 @@ export function answer(
 ): Buffer {
   environment.counters.countOutcome(reply.outcome);
   return encodeValidateReply(reply, {
-    maxStalenessMs: environment.maxStalenessMs,
+    maxStalenessMs: environment.incidents.maxStalenessMs,
     cacheable:
+      environment.incidents.allowsCaching &&
       command.audienceClientIds.length === 0 &&
       command.binding === undefined &&
       command.requirements === undefined,
@@ -55,7 +61,7 @@ export function answer(
 /** The encoded response to a token that is none. */
 export function answerMalformed(environment: SessionEnvironment): Buffer {
   environment.counters.countOutcome("malformed");
-  return encodeMalformedReply(environment.maxStalenessMs);
+  return encodeMalformedReply(environment.incidents.maxStalenessMs);
 }
 
 function toCommand(request: ValidateSessionRequest, token: ParsedToken): ValidateCommand {

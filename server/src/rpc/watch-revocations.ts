@@ -1,24 +1,32 @@
 import type { WatchRevocationsRequest } from "@coatcheck/proto";
 
-import type { WatchSink } from "../watch/watch-sink.js";
 import { TooManyWatchersError, WatchDrainingError } from "../watch/watch-error.js";
 import type { CloseCause } from "../watch/watcher-state.js";
 import type { RevocationEnvironment } from "./revocation-environment.js";
 import { parseReceiver } from "./revocation-rules.js";
 import { RpcError } from "./status.js";
+import type { StreamContext } from "./stream.js";
 
 /** Serves one stream of WatchRevocations. It always ends with an error: a watch has no end. */
 export async function watchRevocations(
   environment: RevocationEnvironment,
   request: WatchRevocationsRequest,
-  sink: WatchSink,
+  { sink, caller, streamKey }: StreamContext,
 ): Promise<void> {
   const { watchers, hub, clock } = environment;
   try {
     watchers.admit();
     const deploymentId = await environment.deploymentId();
-    const receiver = parseReceiver(request, { clock, deploymentId, heads: hub.heads() });
-    const cause = await watchers.serve({ ...receiver, deploymentId }, sink);
+    const receiver = parseReceiver(request, {
+      clock,
+      deploymentId,
+      heads: hub.heads(),
+      caller,
+    });
+    const cause = await environment.streams.hold(
+      streamKey,
+      async () => await watchers.serve({ ...receiver, deploymentId }, sink),
+    );
     throw endOf(cause);
   } catch (error) {
     throw refusalOf(error);

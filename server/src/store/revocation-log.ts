@@ -1,5 +1,6 @@
 import type { RevocationEvent } from "../session/event.js";
 import type { Revision } from "../session/revision.js";
+import type { IncidentMode } from "./incident.js";
 
 /**
  * Whether the events after a position can be read without a gap.
@@ -25,6 +26,8 @@ export interface PullResult {
    * them short. The head unless `continue`.
    */
   readonly through: Revision;
+  /** The incident mode of the partition, where one is running. */
+  readonly incident?: IncidentMode | undefined;
 }
 
 /** The ordered, durable list of events of each partition. */

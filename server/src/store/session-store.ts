@@ -13,6 +13,7 @@ import type {
 } from "../session/outcome.js";
 import type { SessionPolicy } from "../session/policy.js";
 import type { Revision } from "../session/revision.js";
+import type { AuditOrigin } from "./audit-trail.js";
 
 export type {
   BindingField,
@@ -46,8 +47,15 @@ export interface SessionStore {
     partition: number,
     commands: readonly ValidateCommand[],
   ): Promise<readonly ValidateReply[]>;
-  /** Records uses of sessions of one partition; outcomes in order. */
-  touch(partition: number, uses: readonly SessionUse[]): Promise<readonly ValidationOutcome[]>;
+  /**
+   * Records uses of sessions of one partition; outcomes in order. Where tenants are
+   * given, a session of another one is not found.
+   */
+  touch(
+    partition: number,
+    uses: readonly SessionUse[],
+    tenantIds?: readonly string[],
+  ): Promise<readonly ValidationOutcome[]>;
   /** The record, live or ended, or undefined where there is none. Writes nothing. */
   read(sessionId: string): Promise<SessionRecord | undefined>;
   /** One page of a subject's live sessions, oldest first. */
@@ -85,6 +93,12 @@ export interface RequestIdReused {
   readonly kind: "request-id-reused";
 }
 
+/** What a mutation says of who asked for it. */
+interface Audited {
+  /** Undefined: the change leaves no entry in the audit trail. */
+  readonly audit?: AuditOrigin | undefined;
+}
+
 /** What the store says of a session. */
 export interface SessionRecord {
   readonly sessionId: string;
@@ -106,7 +120,7 @@ export interface SessionRecord {
 }
 
 /** A session to create. */
-export interface CreateCommand {
+export interface CreateCommand extends Audited {
   /** Carries the partition: the subject's, or any for an anonymous session. */
   readonly sessionId: string;
   readonly tenantId: string;
@@ -128,6 +142,11 @@ export interface CreateCommand {
   /** SHA-256 of the recovery token, lower-case hex, where the policy allows recovery. */
   readonly recoveryDigest: string | undefined;
   readonly request: RequestRecord | undefined;
+  /**
+   * Live sessions of the tenant, in all partitions; undefined: any number. Each
+   * partition refuses above its share, see `session/tenant-cap.ts`.
+   */
+  readonly tenantSessionsMax?: number | undefined;
   /**
    * Digest of what the session takes over from, where that may be taken over once: for ten
    * minutes no other is created under it while the session lives.
@@ -152,6 +171,8 @@ export type CreateResult =
       readonly repeated: boolean;
     }
   | { readonly kind: "limit-reached"; readonly liveSessions: number }
+  /** The tenant has its share of sessions in this partition. Nothing was written or evicted. */
+  | { readonly kind: "tenant-full" }
   /** Applied before, and the session is no longer live or its token no longer current or in grace. */
   | { readonly kind: "superseded"; readonly sessionId: string }
   /** Another call created a session under the same claim, and it lives. Nothing was applied. */
@@ -223,7 +244,7 @@ export interface ListPage {
 }
 
 /** New facts for a session. */
-export interface UpdateCommand {
+export interface UpdateCommand extends Audited {
   readonly sessionId: string;
   /** Undefined: the new facts equal the old ones, so nothing is to be written. */
   readonly facts: Buffer | undefined;
@@ -244,8 +265,10 @@ export type UpdateResult =
   | RequestIdReused;
 
 /** A successor token to install. */
-export interface RotateCommand {
+export interface RotateCommand extends Audited {
   readonly sessionId: string;
+  /** Where given, a session of another tenant is not found. */
+  readonly tenantIds?: readonly string[] | undefined;
   readonly presentedDigest: string;
   readonly trigger: RotationTrigger;
   readonly successorDigest: string;
@@ -284,7 +307,7 @@ export type RotateResult =
   | RequestIdReused;
 
 /** An anonymous session that a new one takes over from. */
-export interface ReplaceCommand {
+export interface ReplaceCommand extends Audited {
   readonly sessionId: string;
   /** Must be a valid token of the live session. */
   readonly presentedDigest: string;
@@ -311,8 +334,10 @@ export interface RevocationCause {
 }
 
 /** A session to end. */
-export interface RevokeCommand {
+export interface RevokeCommand extends Audited {
   readonly sessionId: string;
+  /** Where given, a session of another tenant is not found. */
+  readonly tenantIds?: readonly string[] | undefined;
   /** Where given it must be a current, previous or retired token of the session. */
   readonly presentedDigest: string | undefined;
   readonly cause: RevocationCause;
@@ -348,7 +373,7 @@ export type RevocationScope =
   | { readonly kind: "all" };
 
 /** Sessions to end by a cutoff. */
-export interface RevokeScopeCommand {
+export interface RevokeScopeCommand extends Audited {
   readonly partition: number;
   readonly scope: RevocationScope;
   readonly cause: RevocationCause;
@@ -370,7 +395,7 @@ export type RevokeScopeResult =
   | RequestIdReused;
 
 /** One batch of ending a subject's sessions on one device. */
-export interface RevokeDeviceCommand {
+export interface RevokeDeviceCommand extends Audited {
   readonly tenantId: string;
   readonly subject: string;
   readonly deviceId: string;

@@ -5,6 +5,8 @@
 export class Counters<Outcome extends string> {
   /** Answers by outcome, of ValidateSession and of each item of a batch. */
   readonly outcomes = new Map<Outcome, number>();
+  /** Sessions ended by calls to this replica, by reason. */
+  readonly ended = new Map<string, number>();
   sessionsCreated = 0;
   /** Events appended to the log by calls to this replica. */
   eventsAppended = 0;
@@ -17,6 +19,13 @@ export class Counters<Outcome extends string> {
   /** Counts one session. */
   countCreated(): void {
     this.sessionsCreated += 1;
+  }
+
+  /** Counts sessions that a call ended, for one reason of the contract. */
+  countEnded(reason: string, sessions: number): void {
+    if (sessions > 0) {
+      this.ended.set(reason, (this.ended.get(reason) ?? 0) + sessions);
+    }
   }
 
   /** Counts events of the log. */

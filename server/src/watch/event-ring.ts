@@ -44,6 +44,11 @@ export class EventRing {
     return this.#head;
   }
 
+  /** Events in it. */
+  get size(): number {
+    return this.#head.sequence - this.#start.sequence;
+  }
+
   /** Whether `revision` is the one right after the head. */
   continues(revision: Revision): boolean {
     return (

@@ -13,7 +13,7 @@ import {
 import { EventRing, type RingEntry } from "./event-ring.js";
 import { FrameCache } from "./frame-cache.js";
 import { LogReader } from "./log-reader.js";
-import type { WatchCodec } from "./watch-codec.js";
+import type { ResetReason, WatchCodec } from "./watch-codec.js";
 import { FRAME_EVENTS_MAX, PULL_EVENTS_MAX, type WatchOptions } from "./watch-options.js";
 
 /*
@@ -55,6 +55,8 @@ export interface TailCounters {
   eventsEncoded: number;
   framesAssembled: number;
   restarts: number;
+  /** Receivers that could not resume a partition, by the reason they were told. */
+  readonly resets: Record<ResetReason, number>;
 }
 
 /**

@@ -40,6 +40,7 @@ export class RevocationHub {
     eventsEncoded: 0,
     framesAssembled: 0,
     restarts: 0,
+    resets: { "too-old": 0, "history-forked": 0 },
   };
   readonly #environment: RevocationHubEnvironment;
   readonly #listeners = new Set<() => void>();

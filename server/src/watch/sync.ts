@@ -70,7 +70,11 @@ export async function answerSync(
   if (answers.size === 0) {
     throw new StoreUnavailableError("Cannot answer a sync: no partition answers", "no");
   }
-  return compose([...answers.values()].filter((answer) => answer !== undefined));
+  const answer = compose([...answers.values()].filter((each) => each !== undefined));
+  for (const [reason, at] of answer.resets) {
+    hub.counters.resets[reason] += at.length;
+  }
+  return answer;
 }
 
 async function answerPartition(

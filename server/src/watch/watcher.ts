@@ -338,6 +338,7 @@ export class Watcher {
           return undefined;
         case "reset":
           this.#resets.set(partition, answer);
+          this.#environment.hub.counters.resets[answer.reason] += 1;
           this.#moveTo(answer.at, answer.at);
           return undefined;
         case "frame": {

@@ -1,9 +1,10 @@
 import { keyDigest } from "../../session/partition.js";
 import type { Revision } from "../../session/revision.js";
+import { partitionShare } from "../../session/tenant-cap.js";
 import { applySessionLimit } from "../../session/session-limit.js";
 import type { CreateCommand, CreateResult } from "../session-store.js";
 import { StoreUnavailableError } from "../store-error.js";
-import type { MemoryPartition } from "./memory-partition.js";
+import { type MemoryPartition, whose } from "./memory-partition.js";
 import { isRecoverable, type MemoryRecord } from "./memory-record.js";
 import { REQUEST_ID_REUSED, type Remembered } from "./request-book.js";
 
@@ -38,6 +39,9 @@ export function createSession(partition: MemoryPartition, command: CreateCommand
   if (decision.kind === "deny") {
     return { kind: "limit-reached", liveSessions: decision.liveSessions };
   }
+  if (isTenantFull(partition, command, decision.evict.length)) {
+    return { kind: "tenant-full" };
+  }
   if (partition.records.has(command.sessionId)) {
     // Never adopt an id (S-02): its old record may be a revocation that must not be forgotten.
     throw new StoreUnavailableError(
@@ -45,15 +49,29 @@ export function createSession(partition: MemoryPartition, command: CreateCommand
       "no",
     );
   }
-  evict(partition, decision.evict, { eventId: command.eventId, nowMs });
+  evict(partition, decision.evict, { command, nowMs });
   const revision = partition.log.head;
   const record = newRecord(command, { subjectKey, nowMs, revision });
+  const { audit, eventId } = command;
+  partition.audited(audit, { eventId, ...whose(record), revision }, nowMs);
   partition.add(record);
   const { sessionId, nonce, tokenDigest } = command;
   const result = { sessionId, nonce, tokenDigest, evicted: decision.evict, revision };
   partition.requests.remember(command.request, { kind: "create", ...result }, nowMs);
   partition.requests.remember(claim, { kind: "claim", sessionId }, nowMs);
   return { kind: "created", ...result, record: partition.show(record, nowMs), repeated: false };
+}
+
+/** Whether the tenant has its share, where what this call ends makes room. */
+function isTenantFull(
+  partition: MemoryPartition,
+  { tenantId, tenantSessionsMax }: CreateCommand,
+  ending: number,
+): boolean {
+  return (
+    tenantSessionsMax !== undefined &&
+    partition.countOf(keyDigest(tenantId)) - ending >= partitionShare(tenantSessionsMax)
+  );
 }
 
 function isLive(partition: MemoryPartition, sessionId: string, nowMs: number): boolean {
@@ -112,7 +130,7 @@ function prune(partition: MemoryPartition, record: MemoryRecord, nowMs: number):
 function evict(
   partition: MemoryPartition,
   sessionIds: readonly string[],
-  { eventId, nowMs }: { readonly eventId: string; readonly nowMs: number },
+  { command, nowMs }: { readonly command: CreateCommand; readonly nowMs: number },
 ): void {
   for (const [index, sessionId] of sessionIds.entries()) {
     const record = partition.records.get(sessionId);
@@ -124,7 +142,8 @@ function evict(
           initiatingEntity: "policy",
           reasonUser: "",
         },
-        eventId: `${eventId}.${index + 1}`,
+        eventId: `${command.eventId}.${index + 1}`,
+        audit: command.audit,
       });
     }
   }

@@ -7,20 +7,23 @@ import type {
   RevokeResult,
 } from "../session-store.js";
 import type { MemoryPartition } from "./memory-partition.js";
-import type { MemoryRecord } from "./memory-record.js";
+import { isForeign, type MemoryRecord } from "./memory-record.js";
 import { REQUEST_ID_REUSED } from "./request-book.js";
 
 /** Ends one session. An expired one too: it might be recovered otherwise. */
 export function revokeSession(partition: MemoryPartition, command: RevokeCommand): RevokeResult {
   const nowMs = partition.now();
   const { leaseMaxMs } = partition;
+  const record = partition.records.get(command.sessionId);
+  if (isForeign(record, command.tenantIds)) {
+    return { kind: "not-found" };
+  }
   const known = partition.requests.recall(command.request, nowMs);
   if (known !== undefined) {
     return known.kind === "revoke"
       ? { kind: "revoked", revision: known.revision, leaseMaxMs }
       : REQUEST_ID_REUSED;
   }
-  const record = partition.records.get(command.sessionId);
   if (record === undefined || !holdsToken(record, command.presentedDigest, nowMs)) {
     return { kind: "not-found" };
   }
@@ -32,6 +35,8 @@ export function revokeSession(partition: MemoryPartition, command: RevokeCommand
   const revision = partition.revoke(record, {
     end: { reason, atMs: nowMs, initiatingEntity, reasonUser },
     eventId: command.eventId,
+    audit: command.audit,
+    reasonAdmin: command.cause.reasonAdmin,
   });
   partition.requests.remember(command.request, { kind: "revoke", revision }, nowMs);
   return { kind: "revoked", revision, leaseMaxMs };
@@ -62,6 +67,7 @@ export function replaceSession(partition: MemoryPartition, command: ReplaceComma
     end: { reason: "replaced", atMs: nowMs, initiatingEntity: "system", reasonUser: "" },
     eventId: command.eventId,
     successorId: command.successorId,
+    audit: command.audit,
   });
   return { kind: "replaced", revision };
 }

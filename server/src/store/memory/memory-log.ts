@@ -36,6 +36,11 @@ export class MemoryLog {
     return this.#head;
   }
 
+  /** Events there are. */
+  get size(): number {
+    return this.#events.length;
+  }
+
   /** Adds an event at the next place and returns the place. */
   append({ cutoff, ...event }: NewEvent): Revision {
     const revision = { ...this.#head, sequence: this.#head.sequence + 1 };

@@ -3,8 +3,12 @@ import { findExpiry, nextDeadlineMs } from "../../session/liveness.js";
 import type { SessionEnd } from "../../session/outcome.js";
 import type { Revision } from "../../session/revision.js";
 import { findToken } from "../../session/token-slots.js";
+import type { AuditOrigin } from "../audit-trail.js";
+import type { IncidentMode } from "../incident.js";
 import type { SessionRecord } from "../session-store.js";
+import type { PartitionSize } from "../store-measure.js";
 import { CutoffTable } from "./cutoff-table.js";
+import { type AuditLimits, MemoryAudit, type NewAuditEntry } from "./memory-audit.js";
 import { MemoryLog, type NewEvent } from "./memory-log.js";
 import {
   type MemoryRecord,
@@ -23,6 +27,7 @@ export interface PartitionOptions {
   readonly leaseMaxMs: number;
   readonly logRetention: number;
   readonly requestsMax: number;
+  readonly audit: AuditLimits;
   /** Called after every append. */
   readonly onAppend: (partition: number) => void;
 }
@@ -32,6 +37,8 @@ export interface Ending {
   readonly end: SessionEnd;
   readonly eventId: string;
   readonly successorId?: string;
+  readonly audit: AuditOrigin | undefined;
+  readonly reasonAdmin?: string;
 }
 
 /**
@@ -45,6 +52,7 @@ export interface Ending {
 export class MemoryPartition {
   readonly partition: number;
   readonly log: MemoryLog;
+  readonly audit: MemoryAudit;
   readonly requests: RequestBook;
   readonly cutoffs = new CutoffTable();
   readonly records = new Map<string, MemoryRecord>();
@@ -53,9 +61,12 @@ export class MemoryPartition {
   /** The longest a session of this partition can matter, absolute timeout and recovery. */
   lifeMaxMs = 0;
   readonly #indexes = new Map<string, SubjectIndex>();
+  readonly #tenantCounts = new Map<string, number>();
   readonly #clock: Clock;
   readonly #onAppend: (partition: number) => void;
   #nowMs = 0;
+  #expired = 0;
+  #incident: (Omit<IncidentMode, "leftMs"> & { readonly endsAtMs: number }) | undefined;
 
   constructor(options: PartitionOptions) {
     const { partition, clock } = options;
@@ -65,6 +76,7 @@ export class MemoryPartition {
     this.#clock = clock;
     this.#onAppend = options.onAppend;
     const generation = Math.floor(clock.wallMs() * 1_000);
+    this.audit = new MemoryAudit(options.audit);
     this.log = new MemoryLog({ partition, generation, sequence: 0 }, options.logRetention);
   }
 
@@ -84,6 +96,32 @@ export class MemoryPartition {
     const microseconds = Math.floor(this.#clock.wallMs() * 1_000);
     this.log.fork(Math.max(this.log.head.generation + 1, microseconds), lostEvents);
     this.#onAppend(this.partition);
+  }
+
+  /** The incident mode, where one is running. */
+  incident(nowMs: number): IncidentMode | undefined {
+    const mode = this.#incident;
+    return mode === undefined || mode.endsAtMs <= nowMs
+      ? undefined
+      : { ...mode, leftMs: mode.endsAtMs - nowMs };
+  }
+
+  /** Sets the incident mode until an instant; undefined ends it. */
+  setIncident(
+    mode: (Omit<IncidentMode, "leftMs"> & { readonly endsAtMs: number }) | undefined,
+  ): void {
+    this.#incident = mode;
+  }
+
+  /** Writes what a call changed into the audit trail, where the call is known. */
+  audited(
+    origin: AuditOrigin | undefined,
+    entry: Omit<NewAuditEntry, keyof AuditOrigin>,
+    nowMs: number,
+  ): void {
+    if (origin !== undefined) {
+      this.audit.append("audit", { ...origin, ...entry }, nowMs);
+    }
   }
 
   /** Whether a session is live; a revocation explains an end before an expiry does. */
@@ -142,6 +180,7 @@ export class MemoryPartition {
   /** Adds a new session to the records, its subject's index and the reaper's queue. */
   add(record: MemoryRecord): void {
     this.records.set(record.sessionId, record);
+    this.#count(record, 1);
     if (record.subjectKey !== undefined) {
       const index = this.#indexes.get(record.subjectKey) ?? new SubjectIndex();
       index.add(record);
@@ -155,7 +194,7 @@ export class MemoryPartition {
   }
 
   /** Revokes one session: its event, its end in the record, its id out of the index. */
-  revoke(record: MemoryRecord, { end, eventId, successorId }: Ending): Revision {
+  revoke(record: MemoryRecord, { end, eventId, successorId, ...asked }: Ending): Revision {
     const revision = this.append({
       eventId,
       kind: "revoked",
@@ -167,6 +206,15 @@ export class MemoryPartition {
       initiatingEntity: end.initiatingEntity,
       atMs: end.atMs,
     });
+    const entry = {
+      eventId,
+      ...whose(record),
+      reason: end.reason,
+      initiatingEntity: end.initiatingEntity,
+      reasonAdmin: asked.reasonAdmin ?? "",
+      revision,
+    };
+    this.audited(asked.audit, entry, end.atMs);
     const outcome = end.reason === "replaced" ? "rotated" : "revoked";
     this.settle(record, { outcome, end, revision, successorId });
     return revision;
@@ -177,6 +225,10 @@ export class MemoryPartition {
    * takes the id out of the index.
    */
   settle(record: MemoryRecord, ended: NonNullable<MemoryRecord["ended"]>): void {
+    if (record.ended === undefined) {
+      this.#count(record, -1);
+      if (ended.revision === undefined) this.#expired += 1;
+    }
     record.ended = ended;
     this.unindex(record);
     this.schedule(record, retainedUntilMs(record, ended));
@@ -184,9 +236,31 @@ export class MemoryPartition {
 
   /** Deletes a record. */
   delete(record: MemoryRecord): void {
+    // Asked first: with the last id of a subject its cutoff goes.
+    const isExpired = record.ended === undefined && this.cutoffs.find(record, record) === undefined;
+    if (isExpired) this.#expired += 1;
     this.records.delete(record.sessionId);
     this.queue.delete(record.sessionId);
     this.unindex(record);
+    if (record.ended === undefined) {
+      this.#count(record, -1);
+    }
+  }
+
+  /** How much there is. */
+  measure(): PartitionSize {
+    return {
+      partition: this.partition,
+      liveSessions: [...this.#tenantCounts.values()].reduce((sum, count) => sum + count, 0),
+      keptSessions: this.records.size,
+      expiredSessions: this.#expired,
+      logEvents: this.log.size,
+    };
+  }
+
+  /** Sessions of a tenant whose end is not written. What died since counts until it is. */
+  countOf(tenantKey: string): number {
+    return this.#tenantCounts.get(tenantKey) ?? 0;
   }
 
   /** Takes an id out of its subject's index, and with the last one the subject's cutoff. */
@@ -207,8 +281,26 @@ export class MemoryPartition {
     return subjectKey === undefined ? undefined : this.#indexes.get(subjectKey);
   }
 
+  #count({ tenantKey }: MemoryRecord, change: 1 | -1): void {
+    const count = this.countOf(tenantKey) + change;
+    if (count === 0) {
+      this.#tenantCounts.delete(tenantKey);
+    } else {
+      this.#tenantCounts.set(tenantKey, count);
+    }
+  }
+
   /** Sets when the reaper looks at a session next. */
   schedule(record: MemoryRecord, atMs: number): void {
     this.queue.set(record.sessionId, atMs);
   }
+}
+
+/** What the audit trail says of a session. */
+export function whose({
+  tenantId,
+  subject,
+  sessionId,
+}: MemoryRecord): Pick<NewAuditEntry, "tenantId" | "subject" | "sessionId"> {
+  return { tenantId, subject, sessionId };
 }

@@ -54,6 +54,17 @@ export interface RecordedEnd {
 /** Whether a session is live, or else what it answers and why. */
 export type Verdict = { readonly kind: "live" } | ({ readonly kind: "dead" } & RecordedEnd);
 
+/**
+ * Whether a session is none of the tenants that a caller may touch, where it may
+ * not touch every one. To such a caller it does not exist (S-28).
+ */
+export function isForeign(
+  record: MemoryRecord | undefined,
+  tenantIds: readonly string[] | undefined,
+): boolean {
+  return record !== undefined && tenantIds?.includes(record.tenantId) === false;
+}
+
 /** The record as the contract shows it. */
 export function toSessionRecord(
   record: MemoryRecord,

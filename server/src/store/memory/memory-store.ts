@@ -3,8 +3,16 @@ import { randomInt } from "node:crypto";
 import type { Clock, Timer } from "../../base/clock.js";
 import { randomBase62 } from "../../base/random.js";
 import { PARTITION_COUNT, partitionOf, subjectPartition } from "../../session/partition.js";
+import {
+  AUDIT_LENGTH,
+  AUDIT_RETENTION_MS,
+  type AuditTrail,
+  DENIED_BATCH_MAX,
+} from "../audit-trail.js";
+import type { SetIncidentCommand, SetIncidentResult } from "../incident.js";
 import type { RevocationLog } from "../revocation-log.js";
 import type { CreateCommand, CreateResult, SessionStore } from "../session-store.js";
+import type { PartitionSize, StoreCondition } from "../store-measure.js";
 import type { Store, StoreOptions } from "../store.js";
 import { StoreFullError, StoreUnavailableError } from "../store-error.js";
 import { createSession } from "./create-session.js";
@@ -79,8 +87,9 @@ class ProcessStore implements MemoryStore {
   readonly kind = "memory";
   readonly sessions: SessionStore;
   readonly log: RevocationLog;
+  readonly audit: AuditTrail;
   readonly control: MemoryStoreControl;
-  readonly #options: Required<MemoryStoreOptions>;
+  readonly #options: Required<Omit<MemoryStoreOptions, "meter">>;
   readonly #partitions: readonly MemoryPartition[];
   readonly #deploymentId = randomBase62(22);
   readonly #listeners = new Set<(partition: number) => void>();
@@ -93,6 +102,8 @@ class ProcessStore implements MemoryStore {
       sessionsMax: 1_000_000,
       requestsMax: 100_000,
       reapIntervalMs: 1_000,
+      auditLength: AUDIT_LENGTH,
+      auditRetentionMs: AUDIT_RETENTION_MS,
       ...options,
     };
     const { clock, logRetention, requestsMax, maxStalenessMs } = this.#options;
@@ -105,6 +116,7 @@ class ProcessStore implements MemoryStore {
           leaseMaxMs: maxStalenessMs,
           logRetention,
           requestsMax,
+          audit: { length: this.#options.auditLength, retentionMs: this.#options.auditRetentionMs },
           onAppend: (changed) => {
             this.#nudge(changed);
           },
@@ -112,6 +124,7 @@ class ProcessStore implements MemoryStore {
     );
     this.sessions = this.#createSessions();
     this.log = this.#createLog();
+    this.audit = this.#createAudit();
     this.control = {
       setNow: (partition, nowMs) => {
         this.#at(partition).setNow(nowMs);
@@ -131,8 +144,21 @@ class ProcessStore implements MemoryStore {
     });
   }
 
+  async setIncident(command: SetIncidentCommand): Promise<SetIncidentResult> {
+    return await this.#answer(() => this.#setIncident(command));
+  }
+
   async deploymentId(): Promise<string> {
     return await this.#answer(() => this.#deploymentId);
+  }
+
+  condition(): StoreCondition {
+    const isConnected = this.#state !== "closed";
+    return { isConnected, openPartitions: isConnected ? PARTITION_COUNT : 0, breaks: 0 };
+  }
+
+  async measure(): Promise<readonly PartitionSize[]> {
+    return await this.#answer(() => this.#partitions.map((partition) => partition.measure()));
   }
 
   async close(): Promise<void> {
@@ -151,8 +177,8 @@ class ProcessStore implements MemoryStore {
         this.#answer(() =>
           commands.map((command) => validateSession(this.#at(partition), command)),
         ),
-      touch: (partition, uses) =>
-        this.#answer(() => uses.map((use) => touchSession(this.#at(partition), use))),
+      touch: (partition, uses, tenantIds) =>
+        this.#answer(() => uses.map((use) => touchSession(this.#at(partition), use, tenantIds))),
       read: (sessionId) => this.#answer(() => readSession(this.#of(sessionId), sessionId)),
       list: (query) => this.#answer(() => listSessions(this.#ofSubject(query), query)),
       update: (command) => this.#answer(() => updateSession(this.#of(command.sessionId), command)),
@@ -171,7 +197,10 @@ class ProcessStore implements MemoryStore {
   #createLog(): RevocationLog {
     return {
       pull: (partition, from, limit) =>
-        this.#answer(() => this.#at(partition).log.pull(from, limit)),
+        this.#answer(() => {
+          const found = this.#at(partition);
+          return { ...found.log.pull(from, limit), incident: found.incident(found.now()) };
+        }),
       onNudge: (listener) => {
         // Wrapped, so that the same function subscribed twice is two subscriptions.
         function subscription(partition: number): void {
@@ -183,6 +212,32 @@ class ProcessStore implements MemoryStore {
         };
       },
     };
+  }
+
+  #createAudit(): AuditTrail {
+    return {
+      appendDenied: (partition, calls) =>
+        this.#answer(() => {
+          const found = this.#at(partition);
+          for (const call of calls.slice(0, DENIED_BATCH_MAX)) {
+            found.audit.append("denied", call, found.now());
+          }
+        }),
+      read: ({ partition, stream, before, limit }) =>
+        this.#answer(() => this.#at(partition).audit.read(stream, before, limit)),
+    };
+  }
+
+  #setIncident(command: SetIncidentCommand): SetIncidentResult {
+    const partition = this.#at(command.partition);
+    const nowMs = partition.now();
+    const endsAtMs = command.lastsMs > 0 ? nowMs + command.lastsMs : undefined;
+    const { maxStalenessMs, stopCaching, stopCreating } = command;
+    partition.setIncident(
+      endsAtMs === undefined ? undefined : { maxStalenessMs, stopCaching, stopCreating, endsAtMs },
+    );
+    partition.audited(command.audit, { eventId: command.eventId }, nowMs);
+    return { endsAtMs, leaseMaxMs: partition.leaseMaxMs };
   }
 
   #create(partition: MemoryPartition, command: CreateCommand): CreateResult {

@@ -19,6 +19,7 @@ export function reapSessions(partition: MemoryPartition, limit: number): number 
     reapOne(partition, record, nowMs);
   }
   partition.requests.forgetExpired(nowMs);
+  partition.audit.trim(nowMs);
   partition.cutoffs.dropSetBefore(nowMs - partition.lifeMaxMs);
   return looked;
 }

@@ -99,5 +99,7 @@ function revokeOne(
   return partition.revoke(record, {
     end: { reason, atMs: nowMs, initiatingEntity, reasonUser },
     eventId: `${command.eventId}.${number}`,
+    audit: command.audit,
+    reasonAdmin: command.cause.reasonAdmin,
   });
 }

@@ -41,6 +41,16 @@ export function revokeScope(
     initiatingEntity,
     atMs: nowMs,
   });
+  const entry = {
+    eventId: command.eventId,
+    tenantId: command.scope.kind === "all" ? "" : command.scope.tenantId,
+    subject: command.scope.kind === "subject" ? command.scope.subject : "",
+    reason,
+    initiatingEntity,
+    reasonAdmin: command.cause.reasonAdmin,
+    revision,
+  };
+  partition.audited(command.audit, entry, nowMs);
   const end = { reason, atMs: nowMs, initiatingEntity, reasonUser };
   const index = scope.kind === "subject" ? partition.indexOf(scope.subjectKey) : undefined;
   if (scope.kind !== "subject" || index !== undefined) {

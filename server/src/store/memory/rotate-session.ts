@@ -2,8 +2,8 @@ import type { ValidationOutcome } from "../../session/outcome.js";
 import { decideRotation } from "../../session/rotation.js";
 import { findToken, succeedAtOnce, succeedWithGrace } from "../../session/token-slots.js";
 import type { RotateCommand, RotateResult } from "../session-store.js";
-import type { MemoryPartition } from "./memory-partition.js";
-import type { HandOut, MemoryRecord } from "./memory-record.js";
+import { type MemoryPartition, whose } from "./memory-partition.js";
+import { type HandOut, isForeign, type MemoryRecord } from "./memory-record.js";
 import { REQUEST_ID_REUSED } from "./request-book.js";
 
 /** A rotation of a session that is there, at an instant. */
@@ -17,11 +17,14 @@ interface Rotation {
 /** Installs a successor token, or hands out the one that was installed. */
 export function rotateSession(partition: MemoryPartition, command: RotateCommand): RotateResult {
   const nowMs = partition.now();
+  const record = partition.records.get(command.sessionId);
+  if (isForeign(record, command.tenantIds)) {
+    return refuse("not-found");
+  }
   const known = partition.requests.recall(command.request, nowMs);
   if (known !== undefined && known.kind !== "rotate") {
     return REQUEST_ID_REUSED;
   }
-  const record = partition.records.get(command.sessionId);
   if (record === undefined) {
     return known === undefined
       ? refuse("not-found")
@@ -68,6 +71,7 @@ function install(rotation: Rotation): RotateResult {
     return { kind: "version-conflict", version: record.version };
   }
   const revision = partition.appendChanged(record, { eventId, trigger, atMs: nowMs });
+  partition.audited(command.audit, { eventId, ...whose(record), revision }, nowMs);
   const handOut = { nonce, successorDigest, revision };
   if (trigger === "periodic") {
     const graceMs = record.policy.rotationGraceMs;
@@ -112,7 +116,11 @@ function revokeForReuse({ partition, record, command, nowMs }: Rotation): Rotate
     initiatingEntity: "system",
     reasonUser: "",
   } as const;
-  const revision = partition.revoke(record, { end, eventId: command.eventId });
+  const revision = partition.revoke(record, {
+    end,
+    eventId: command.eventId,
+    audit: command.audit,
+  });
   return { kind: "refused", outcome: "revoked", end, revision };
 }
 

@@ -1,5 +1,5 @@
 import type { UpdateCommand, UpdateResult } from "../session-store.js";
-import type { MemoryPartition } from "./memory-partition.js";
+import { type MemoryPartition, whose } from "./memory-partition.js";
 import { REQUEST_ID_REUSED } from "./request-book.js";
 
 /** Replaces the facts of a live session under a version check. */
@@ -33,6 +33,7 @@ export function updateSession(partition: MemoryPartition, command: UpdateCommand
   const revision = command.invalidateCaches
     ? partition.appendChanged(record, { eventId, trigger: undefined, atMs: nowMs })
     : partition.log.head;
+  partition.audited(command.audit, { eventId, ...whose(record), revision }, nowMs);
   record.facts = command.facts;
   record.version += 1;
   record.updatedAtMs = nowMs;

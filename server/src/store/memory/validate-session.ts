@@ -6,7 +6,7 @@ import { findToken, type TokenStanding } from "../../session/token-slots.js";
 import type { SessionUse, ValidateCommand, ValidateReply } from "../session-store.js";
 import { StoreBehindError } from "../store-error.js";
 import type { MemoryPartition } from "./memory-partition.js";
-import type { MemoryRecord } from "./memory-record.js";
+import { isForeign, type MemoryRecord } from "./memory-record.js";
 
 /** A refusal that says no more than its outcome. */
 type Refusal = Pick<ValidateReply, "outcome" | "end">;
@@ -55,9 +55,16 @@ export function validateSession(
  * Records a use that a cache answered some time ago. A session that has died
  * since stays dead: the use would have been answered differently today.
  */
-export function touchSession(partition: MemoryPartition, use: SessionUse): ValidationOutcome {
+export function touchSession(
+  partition: MemoryPartition,
+  use: SessionUse,
+  tenantIds?: readonly string[],
+): ValidationOutcome {
   const nowMs = partition.now();
   const record = partition.records.get(use.sessionId);
+  if (isForeign(record, tenantIds)) {
+    return "not-found";
+  }
   const standing = record && findToken(record.tokens, use.tokenDigest, nowMs);
   if (record === undefined || standing === undefined || standing.kind === "unknown") {
     return "not-found";

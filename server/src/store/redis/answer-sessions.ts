@@ -100,6 +100,7 @@ export class SessionAnswers {
   async touch(
     partition: number,
     uses: readonly SessionUse[],
+    tenantIds?: readonly string[],
   ): Promise<readonly ValidationOutcome[]> {
     if (uses.length === 0) {
       return [];
@@ -114,6 +115,8 @@ export class SessionAnswers {
       ],
       args: [
         uses.map(({ tokenDigest }) => tokenDigest).join(""),
+        // A list of none begins with what is no digest: it must not look like "any".
+        tenantIds === undefined ? "" : ["-", ...tenantIds.map(this.#tenantDigest)].join(" "),
         ...uses.map(({ idleForMs }) => Math.max(0, Math.trunc(idleForMs))),
       ],
     });

@@ -1,5 +1,6 @@
 import { keyDigest, partitionOf } from "../../session/partition.js";
 import type { BindingMode, SessionPolicy } from "../../session/policy.js";
+import { partitionShare } from "../../session/tenant-cap.js";
 import type {
   CheckedFacts,
   CreateCommand,
@@ -61,6 +62,11 @@ export function encodeRequest(request: RequestRecord | undefined): object {
   return request === undefined ? {} : { request: request.key, arguments: request.argumentsDigest };
 }
 
+/** The tenants whose sessions a caller may touch, as the scripts take them. */
+export function encodeTenants(tenantIds: readonly string[] | undefined): object {
+  return tenantIds === undefined ? {} : { tenants: tenantIds.map((id) => keyDigest(id)) };
+}
+
 /** The error of a reply whose status its script's header does not list. */
 export function unexpected(script: ScriptName, status: string): Error {
   return new Error(`Cannot read the reply of ${script}: its status is ${JSON.stringify(status)}`);
@@ -76,7 +82,7 @@ export async function createSession(
     script: "create_session",
     attempt: "create a session",
     sessionId,
-    command: encodeCreate(command),
+    command: { ...encodeCreate(command), ...link.auditArgument(command.audit) },
     facts: command.facts,
   });
   const status = reply.text(0);
@@ -85,6 +91,8 @@ export async function createSession(
       return toCreated(partitionOf(sessionId), reply);
     case "LIMIT":
       return { kind: "limit-reached", liveSessions: reply.number(1) };
+    case "TENANT_FULL":
+      return { kind: "tenant-full" };
     case "SUPERSEDED":
       return { kind: "superseded", sessionId: reply.text(1) };
     case "CLAIMED":
@@ -114,7 +122,7 @@ function toCreated(partition: number, reply: ReplyList): CreateResult {
 }
 
 function encodeCreate(command: CreateCommand): object {
-  const { tenantId, subject, clientId, policy, device } = command;
+  const { tenantId, subject, clientId, policy, device, tenantSessionsMax } = command;
   return {
     ...encodeRequest(command.request),
     claim: command.claim,
@@ -126,6 +134,8 @@ function encodeCreate(command: CreateCommand): object {
     client: keyDigest(tenantId, clientId),
     subject: subject === "" ? "" : keyDigest(tenantId, subject),
     tenant_id: tenantId,
+    subject_id: subject,
+    share: tenantSessionsMax === undefined ? undefined : partitionShare(tenantSessionsMax),
     ...encodeChecked(command.checked),
     ...encodePolicy(policy),
     ...encodeBinding(policy, device),
@@ -176,6 +186,7 @@ export async function updateSession(
     sessionId,
     command: {
       ...encodeRequest(command.request),
+      ...link.auditArgument(command.audit),
       event: command.eventId,
       version: command.expectedVersion,
       invalidate: command.invalidateCaches,
@@ -215,12 +226,14 @@ export async function rotateSession(
     sessionId,
     command: {
       ...encodeRequest(command.request),
+      ...link.auditArgument(command.audit),
       event: command.eventId,
       presented: command.presentedDigest,
       trigger: command.trigger,
       successor: command.successorDigest,
       nonce: command.nonce,
       recovery: command.recoveryDigest,
+      ...encodeTenants(command.tenantIds),
       ...(raised === undefined
         ? {}
         : { version: raised.expectedVersion, ...encodeChecked(raised.checked) }),
@@ -275,6 +288,7 @@ export async function replaceSession(
     attempt: "replace a session",
     sessionId: command.sessionId,
     command: {
+      ...link.auditArgument(command.audit),
       event: command.eventId,
       presented: command.presentedDigest,
       successor: command.successorId,

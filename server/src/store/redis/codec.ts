@@ -7,6 +7,7 @@ import type {
   ValidationOutcome,
 } from "../../session/outcome.js";
 import type { Revision } from "../../session/revision.js";
+import type { IncidentMode } from "../incident.js";
 import type { ResumeVerdict } from "../revocation-log.js";
 import type { BindingField, SessionRecord, ValidateReply } from "../session-store.js";
 import { PackedReader } from "./packed.js";
@@ -166,11 +167,13 @@ export function parseVerdict(text: string): ResumeVerdict {
   return verdict;
 }
 
-function parseReason(text: string | undefined): RevocationReason {
+/** A reason by its name; "unspecified" where this version does not know it. */
+export function parseReason(text: string | undefined): RevocationReason {
   return REASONS.find((reason) => reason === text) ?? "unspecified";
 }
 
-function parseEntity(text: string | undefined): InitiatingEntity {
+/** An entity by its name; "unspecified" where this version does not know it. */
+export function parseEntity(text: string | undefined): InitiatingEntity {
   return ENTITIES.find((entity) => entity === text) ?? "unspecified";
 }
 
@@ -253,13 +256,31 @@ export function decodeAnswer(of: Subject, packed: Buffer): ValidateReply | "behi
   };
 }
 
-/** A log entry as XRANGE gives it: its id, then its fields and values in turn. */
-export function decodeEvent(partition: number, entry: ReplyList): RevocationEvent {
+/** Fields and values in turn. */
+export function readFields(list: ReplyList): ReadonlyMap<string, string> {
   const fields = new Map<string, string>();
-  const list = entry.list(1);
   for (let position = 0; position + 1 < list.length; position += 2) {
     fields.set(list.text(position), list.text(position + 1));
   }
+  return fields;
+}
+
+/** An incident mode as a pull tells it, or undefined where none is running. */
+export function decodeIncident(text: string): IncidentMode | undefined {
+  const [left = "", staleness = "", caching, creating] = text.split(" ");
+  return left === ""
+    ? undefined
+    : {
+        leftMs: toNumber(left),
+        maxStalenessMs: staleness === "-" ? undefined : toNumber(staleness),
+        stopCaching: caching === "1",
+        stopCreating: creating === "1",
+      };
+}
+
+/** A log entry as XRANGE gives it: its id, then its fields and values in turn. */
+export function decodeEvent(partition: number, entry: ReplyList): RevocationEvent {
+  const fields = readFields(entry.list(1));
   const revision = decodeRevision(partition, entry.text(0));
   const target = decodeTarget(fields);
   const createdBeforeMs = target.kind === "tenant" ? target.createdBeforeMs : undefined;

@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import type { ConnectionOptions as SecureOptions } from "node:tls";
 
 import { Cluster, Redis, type ClusterOptions, type RedisOptions } from "ioredis";
 
@@ -19,6 +20,8 @@ export interface RedisTarget {
 /** How long calls and connections may take, in ms. */
 export interface ConnectionOptions {
   readonly commandTimeoutMs: number;
+  /** Who signs the certificate of Redis, in PEM, where it is not whom the system trusts. */
+  readonly tlsAuthority?: Buffer | undefined;
 }
 
 const URL_SHAPE = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:(.*)@)?([^/@]+)(?:\/([^/?]*))?$/;
@@ -96,13 +99,13 @@ export function createSubscriber(target: RedisTarget, options: ConnectionOptions
 
 function createClient(
   target: RedisTarget,
-  { commandTimeoutMs }: ConnectionOptions,
+  { commandTimeoutMs, tlsAuthority }: ConnectionOptions,
   scripts: Record<string, { lua: string }>,
 ): ScriptClient {
   const shared: Omit<RedisOptions, "replyMapping"> = {
     ...(target.username === undefined ? {} : { username: target.username }),
     ...(target.password === undefined ? {} : { password: target.password }),
-    ...(target.tls ? { tls: {} } : {}),
+    ...(target.tls ? { tls: tlsOptions(tlsAuthority) } : {}),
     // All four: otherwise a script runs twice, or a promise never settles.
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
@@ -134,10 +137,20 @@ function createClient(
   };
   if (target.kind === "sentinel") {
     const sentinels = [...target.hosts];
-    return new Redis({ ...single, sentinels, name: target.name ?? "" });
+    // The driver speaks plaintext to whatever Sentinels name, unless it is told both of these.
+    const secure = target.tls
+      ? { enableTLSForSentinelMode: true, sentinelTLS: tlsOptions(tlsAuthority) }
+      : {};
+    return new Redis({ ...single, ...secure, sentinels, name: target.name ?? "" });
   }
   const { host, port } = target.hosts[0] ?? { host: "127.0.0.1", port: DEFAULT_PORT.single };
   return new Redis({ ...single, host, port });
+}
+
+/** Its certificate is verified, and so is the name in it, also where our own authority signs it. */
+function tlsOptions(authority: Buffer | undefined): SecureOptions {
+  const floor: SecureOptions = { minVersion: "TLSv1.2" };
+  return authority === undefined ? floor : { ...floor, ca: authority };
 }
 
 /** Exponential with full jitter from 25 ms on, so that replicas do not come back in step. */

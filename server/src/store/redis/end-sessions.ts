@@ -10,7 +10,13 @@ import type {
   RevokeScopeCommand,
   RevokeScopeResult,
 } from "../session-store.js";
-import { encodeRequest, mutate, REQUEST_ID_REUSED, unexpected } from "./change-sessions.js";
+import {
+  encodeRequest,
+  encodeTenants,
+  mutate,
+  REQUEST_ID_REUSED,
+  unexpected,
+} from "./change-sessions.js";
 import { decodeRevision, encodeRevision, ReplyList } from "./codec.js";
 import type { RedisLink } from "./redis-link.js";
 
@@ -26,8 +32,10 @@ export async function revokeSession(
     sessionId,
     command: {
       ...encodeRequest(command.request),
+      ...link.auditArgument(command.audit, command.cause.reasonAdmin),
       event: command.eventId,
       presented: command.presentedDigest,
+      ...encodeTenants(command.tenantIds),
       ...encodeCause(command.cause),
     },
   });
@@ -59,6 +67,7 @@ export async function revokeScope(
   const args = {
     partition,
     ...encodeRequest(command.request),
+    ...link.auditArgument(command.audit, command.cause.reasonAdmin),
     event: command.eventId,
     ...encodeScope(command.scope),
     ...encodeCause(command.cause),
@@ -102,6 +111,7 @@ export async function revokeDevice(
   const args = {
     partition,
     ...encodeRequest(command.request),
+    ...link.auditArgument(command.audit, command.cause.reasonAdmin),
     event: command.eventId,
     device: command.deviceId,
     ...encodeCause(command.cause),
@@ -135,13 +145,13 @@ export async function revokeDevice(
 export async function reapSessions(
   link: RedisLink,
   partition: number,
-  limit: number,
+  { limit, auditRetentionMs }: { readonly limit: number; readonly auditRetentionMs: number },
 ): Promise<number> {
   const looked = await link.run("reap_sessions", {
     partition,
     attempt: "reap sessions",
     keys: [link.keys.head(partition)],
-    args: [limit],
+    args: [limit, auditRetentionMs],
   });
   return typeof looked === "number" ? looked : 0;
 }

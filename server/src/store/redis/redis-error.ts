@@ -46,6 +46,11 @@ export function replyCode(error: unknown): string | undefined {
   return /^[A-Z]+/.exec(error.message)?.[0] ?? "ERR";
 }
 
+/** Whether Redis refused a script before it ran, so that nothing was applied. */
+export function isRefusal(code: string | undefined): boolean {
+  return code !== undefined && REFUSALS.has(code);
+}
+
 /** Whether what this connection was told of a partition may have changed hands meanwhile. */
 export function isChangeOfPrimary(code: string | undefined): boolean {
   return code === "READONLY" || code === "MOVED" || code === "CLOSED" || code === "NOTPRIMARY";
@@ -61,7 +66,7 @@ export function toStoreError(attempt: string, error: unknown): Error {
     return new StoreFullError(`Cannot ${attempt}: Redis is at its memory limit`);
   }
   if (code !== undefined) {
-    const applied = REFUSALS.has(code) ? "no" : "unknown";
+    const applied = isRefusal(code) ? "no" : "unknown";
     return new StoreUnavailableError(`Cannot ${attempt}: Redis answered ${code}`, applied);
   }
   const message = error instanceof Error ? error.message : "";

@@ -1,8 +1,11 @@
+import type { Clock } from "../../base/clock.js";
 import { PARTITION_COUNT } from "../../session/partition.js";
 import type { Revision } from "../../session/revision.js";
+import type { CommandResult, MeterCommand, StoreCondition } from "../store-measure.js";
+import type { AuditOrigin } from "../audit-trail.js";
 import { StoreUnavailableError } from "../store-error.js";
 import type { KeySpace } from "./keys.js";
-import { isChangeOfPrimary, notReady, replyCode, toStoreError } from "./redis-error.js";
+import { isChangeOfPrimary, isRefusal, notReady, replyCode, toStoreError } from "./redis-error.js";
 import {
   callScript,
   type Reply,
@@ -38,6 +41,10 @@ export interface LinkOptions {
   readonly logRetention: number;
   /** Whether appends tell the channel. */
   readonly pubSub: boolean;
+  /** Measures each script, from sending it to its answer. */
+  readonly meter: { readonly clock: Clock; readonly command: MeterCommand } | undefined;
+  /** Entries kept in each stream of the audit trail. */
+  readonly auditLength: number;
 }
 
 /** A call of a script in a partition. */
@@ -52,10 +59,12 @@ export class RedisLink {
   readonly keys: KeySpace;
   readonly #client: ScriptClient;
   readonly #context: readonly (string | number)[];
+  readonly #auditLength: number;
   readonly #open: boolean[] = Array.from({ length: PARTITION_COUNT }, () => false);
   readonly #opening = new Map<number, Promise<void>>();
   readonly #generations: number[] = Array.from({ length: PARTITION_COUNT }, () => 0);
   #openPartition: ((partition: number) => Promise<void>) | undefined;
+  readonly #meter: LinkOptions["meter"];
   #corked = false;
   #breaks = 0;
 
@@ -63,6 +72,8 @@ export class RedisLink {
     const { client, keys, logRetention, pubSub } = options;
     this.keys = keys;
     this.#client = client;
+    this.#meter = options.meter;
+    this.#auditLength = options.auditLength;
     this.#context = [logRetention, pubSub ? keys.nudgeChannel : ""];
     for (const event of ["close", "end", "refresh", "-node", "node error"]) {
       client.on(event, () => {
@@ -84,6 +95,20 @@ export class RedisLink {
   /** The arguments that every script with the log in it begins with. */
   logArguments(partition: number): readonly (string | number)[] {
     return [this.#generations[partition] ?? 0, ...this.#context];
+  }
+
+  /** The part of a script's command that has it write an audit entry. */
+  auditArgument(origin: AuditOrigin | undefined, reasonAdmin = ""): object {
+    return origin === undefined
+      ? {}
+      : {
+          audit: {
+            method: origin.method,
+            caller: origin.caller,
+            admin: reasonAdmin,
+            max: this.#auditLength,
+          },
+        };
   }
 
   /** Whether a partition may be answered for without a pull first. */
@@ -109,11 +134,15 @@ export class RedisLink {
     if (this.#client.status !== "ready") {
       throw notReady(call.attempt);
     }
+    const startedAtMs = this.#meter?.clock.monotonicMs() ?? 0;
     try {
       this.#cork();
-      return await callScript(this.#client, name, call);
+      const reply = await callScript(this.#client, name, call);
+      this.#measure(name, "ok", startedAtMs);
+      return reply;
     } catch (error) {
       const code = replyCode(error);
+      this.#measure(name, isRefusal(code) ? "refused" : "unknown", startedAtMs);
       if (isChangeOfPrimary(code)) {
         this.#open[call.partition] = false;
       }
@@ -123,6 +152,15 @@ export class RedisLink {
       }
       throw toStoreError(call.attempt, error);
     }
+  }
+
+  /** How the connection is, and how many partitions are open. */
+  condition(): StoreCondition {
+    return {
+      isConnected: this.#client.status === "ready",
+      openPartitions: this.#open.filter((isOpen) => isOpen).length,
+      breaks: this.#breaks,
+    };
   }
 
   /** Resolves once the partition is open, by one pull for all who wait. */
@@ -160,6 +198,12 @@ export class RedisLink {
       `Cannot open partition ${partition}: the connection to Redis broke ${OPEN_ATTEMPTS_MAX} times`,
       "no",
     );
+  }
+
+  #measure(name: ScriptName, result: CommandResult, startedAtMs: number): void {
+    if (this.#meter !== undefined) {
+      this.#meter.command(name, result, this.#meter.clock.monotonicMs() - startedAtMs);
+    }
   }
 
   #closeAll(): void {

@@ -2,7 +2,7 @@ import { randomBase62 } from "../../base/random.js";
 import type { Revision } from "../../session/revision.js";
 import type { PullResult, RevocationLog } from "../revocation-log.js";
 import { UnsupportedSchemaError } from "../store-error.js";
-import { decodeEvent, decodeRevision, parseVerdict, ReplyList } from "./codec.js";
+import { decodeEvent, decodeIncident, decodeRevision, parseVerdict, ReplyList } from "./codec.js";
 import type { RedisLink } from "./redis-link.js";
 
 /** The partition whose head names the deployment. */
@@ -110,6 +110,7 @@ export class RedisLog implements RevocationLog {
       events: Array.from({ length: entries.length }, (_, position) =>
         decodeEvent(partition, entries.list(position)),
       ),
+      incident: decodeIncident(reply.text(6)),
     };
   }
 }

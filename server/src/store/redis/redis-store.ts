@@ -1,16 +1,21 @@
 import { randomInt } from "node:crypto";
 
-import type { Clock, Timer } from "../../base/clock.js";
+import { type Clock, systemClock, type Timer } from "../../base/clock.js";
 import { PARTITION_COUNT } from "../../session/partition.js";
+import { AUDIT_LENGTH, AUDIT_RETENTION_MS, type AuditTrail } from "../audit-trail.js";
+import type { SetIncidentCommand, SetIncidentResult } from "../incident.js";
 import type { RevocationLog } from "../revocation-log.js";
 import type { SessionStore } from "../session-store.js";
+import type { PartitionSize, StoreCondition } from "../store-measure.js";
 import type { Store, StoreOptions } from "../store.js";
 import { SessionAnswers } from "./answer-sessions.js";
 import { createSession, replaceSession, rotateSession, updateSession } from "./change-sessions.js";
 import { createScriptClient, createSubscriber, parseRedisUrl } from "./connection.js";
 import { reapSessions, revokeDevice, revokeScope, revokeSession } from "./end-sessions.js";
 import { createKeySpace } from "./keys.js";
+import { measurePartitions } from "./measure-partition.js";
 import { listSessions, readSession } from "./read-sessions.js";
+import { RedisAudit, setIncident } from "./redis-audit.js";
 import { RedisLink } from "./redis-link.js";
 import { RedisLog } from "./redis-log.js";
 import { preloadScripts, type ScriptClient } from "./scripts.js";
@@ -30,6 +35,8 @@ export interface RedisStoreOptions extends StoreOptions {
   /** `redis[s]://…`, `redis[s]+sentinel://…` or `redis[s]+cluster://…`. */
   readonly url: string;
   readonly clock: Clock;
+  /** Who signs the certificate of Redis, in PEM. @default whom the system trusts */
+  readonly tlsAuthority?: Buffer | undefined;
   /** What every key begins with, so that deployments can share a Redis. @default "cc:" */
   readonly namespace?: string;
   /**
@@ -66,6 +73,7 @@ class RedisStore implements Store {
   readonly kind = "redis";
   readonly sessions: SessionStore;
   readonly log: RevocationLog;
+  readonly audit: AuditTrail;
   readonly #options: RedisStoreOptions;
   readonly #client: ScriptClient;
   readonly #subscriber: ScriptClient | undefined;
@@ -77,18 +85,29 @@ class RedisStore implements Store {
 
   constructor(options: RedisStoreOptions) {
     this.#options = options;
-    const { commandTimeoutMs = 300, pubSub = true, logRetention } = options;
+    const { commandTimeoutMs = 300, pubSub = true, logRetention, tlsAuthority } = options;
     const target = parseRedisUrl(options.url);
     const keys = createKeySpace(options.namespace ?? "cc:");
     this.#channel = keys.nudgeChannel;
-    this.#client = createScriptClient(target, { commandTimeoutMs });
-    this.#link = new RedisLink({ client: this.#client, keys, logRetention, pubSub });
+    this.#client = createScriptClient(target, { commandTimeoutMs, tlsAuthority });
+    this.#link = new RedisLink({
+      client: this.#client,
+      keys,
+      logRetention,
+      pubSub,
+      meter:
+        options.meter === undefined ? undefined : { clock: systemClock, command: options.meter },
+      auditLength: options.auditLength ?? AUDIT_LENGTH,
+    });
+    this.audit = new RedisAudit(this.#link, options.auditLength);
     this.#log = new RedisLog(this.#link, options.maxStalenessMs);
     this.#link.openWith(async (partition) => {
       await this.#log.open(partition);
     });
     this.log = this.#log;
-    this.#subscriber = pubSub ? createSubscriber(target, { commandTimeoutMs }) : undefined;
+    this.#subscriber = pubSub
+      ? createSubscriber(target, { commandTimeoutMs, tlsAuthority })
+      : undefined;
     // Without a listener the library prints; what matters shows in the calls that fail.
     this.#client.on("error", ignore);
     this.#client.on("ready", () => {
@@ -104,8 +123,20 @@ class RedisStore implements Store {
     this.#scheduleReap();
   }
 
+  async setIncident(command: SetIncidentCommand): Promise<SetIncidentResult> {
+    return await setIncident(this.#link, command);
+  }
+
   async deploymentId(): Promise<string> {
     return await this.#log.deploymentId();
+  }
+
+  condition(): StoreCondition {
+    return this.#link.condition();
+  }
+
+  async measure(): Promise<readonly PartitionSize[]> {
+    return await measurePartitions(this.#link);
   }
 
   async close(): Promise<void> {
@@ -116,12 +147,13 @@ class RedisStore implements Store {
 
   #createSessions(minReplicas: number): SessionStore {
     const link = this.#link;
+    const { auditRetentionMs = AUDIT_RETENTION_MS } = this.#options;
     const answers = new SessionAnswers(link, { minReplicas });
     return {
       create: (command) => createSession(link, command),
       validate: (command) => answers.validate(command),
       validateBatch: (partition, commands) => answers.validateBatch(partition, commands),
-      touch: (partition, uses) => answers.touch(partition, uses),
+      touch: (partition, uses, tenantIds) => answers.touch(partition, uses, tenantIds),
       read: (sessionId) => readSession(link, sessionId),
       list: (query) => listSessions(link, query),
       update: (command) => updateSession(link, command),
@@ -130,7 +162,7 @@ class RedisStore implements Store {
       revoke: (command) => revokeSession(link, command),
       revokeScope: (command) => revokeScope(link, command),
       revokeDevice: (command) => revokeDevice(link, command),
-      reap: (partition, limit) => reapSessions(link, partition, limit),
+      reap: (partition, limit) => reapSessions(link, partition, { limit, auditRetentionMs }),
     };
   }
 

@@ -10,9 +10,12 @@ const INCLUDE = /^-- @include (lib\/[a-z_]+\.lua)$/gm;
 
 /** Every script. Each file of `server/lua/` is one, and its header is its contract. */
 export const SCRIPT_NAMES = [
+  "append_denied",
   "create_session",
   "list_sessions",
+  "measure_partition",
   "pull_revocations",
+  "read_audit",
   "read_session",
   "reap_sessions",
   "replace_session",
@@ -20,6 +23,7 @@ export const SCRIPT_NAMES = [
   "revoke_scope",
   "revoke_session",
   "rotate_session",
+  "set_incident",
   "touch_sessions",
   "update_session",
   "validate_batch",

@@ -1,0 +1,134 @@
+import type { Clock } from "../base/clock.js";
+import type { Log } from "../base/log.js";
+import { randomBase62 } from "../base/random.js";
+import { hashParts, PARTITION_COUNT } from "../session/partition.js";
+import {
+  type AuditOrigin,
+  type AuditTrail,
+  DENIED_BATCH_MAX,
+  type DeniedCall,
+} from "../store/audit-trail.js";
+import type { CallerGate, GatedCall } from "./caller-gate.js";
+import type { RpcError } from "./status.js";
+
+/** Refused calls that wait to be recorded; what comes on top is counted and dropped. */
+const WAITING_MAX = 256;
+
+/** How often what waits is recorded, in ms. With the batch it bounds what a flood can write. */
+const FLUSH_MS = 100;
+
+const DENIALS: ReadonlySet<string> = new Set(["CALLER_NOT_ALLOWED", "CALLER_UNKNOWN"]);
+
+/** Where refused calls are recorded. */
+export interface DeniedCallsEnvironment {
+  readonly trail: AuditTrail;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly gate: Pick<CallerGate, "identify">;
+}
+
+/**
+ * Records the calls that were refused because of who called (S-45).
+ *
+ * Anybody can be refused as often as they like, so nothing waits for the record,
+ * what waits is bounded, and a flood writes 64 entries every 100 ms at most. What
+ * is dropped, or could not be written because the store is away, is counted.
+ */
+export class DeniedCalls {
+  readonly #environment: DeniedCallsEnvironment;
+  #waiting: DeniedCall[] = [];
+  #dropped = 0;
+  #isFlushing = false;
+
+  constructor(environment: DeniedCallsEnvironment) {
+    this.#environment = environment;
+  }
+
+  /** Refused calls that left no entry in the audit trail. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Records a failed call where it was refused because of who called. */
+  note(call: GatedCall, request: unknown, error: RpcError): void {
+    if (!DENIALS.has(error.reason)) {
+      return;
+    }
+    if (this.#waiting.length >= WAITING_MAX) {
+      this.#dropped += 1;
+      return;
+    }
+    this.#waiting.push({
+      method: call.getPath().slice(1),
+      caller: this.#nameOf(call),
+      eventId: randomBase62(22),
+      tenantId: textOf(request, "tenantId"),
+      sessionId: textOf(request, "sessionId"),
+      statusCode: error.code,
+    });
+    this.#schedule();
+  }
+
+  /** Empty where nobody could say who called, which is then why the call was refused. */
+  #nameOf(call: GatedCall): string {
+    try {
+      return this.#environment.gate.identify(call).name;
+    } catch {
+      return "";
+    }
+  }
+
+  #schedule(): void {
+    if (this.#isFlushing || this.#waiting.length === 0) {
+      return;
+    }
+    this.#isFlushing = true;
+    this.#environment.clock.setTimer(FLUSH_MS, () => {
+      this.#flush().then(
+        () => {
+          this.#isFlushing = false;
+          this.#schedule();
+        },
+        () => undefined,
+      );
+    });
+  }
+
+  async #flush(): Promise<void> {
+    const batch = this.#waiting.splice(0, DENIED_BATCH_MAX);
+    const groups = new Map<number, DeniedCall[]>();
+    for (const call of batch) {
+      const partition = partitionOfCaller(call);
+      groups.set(partition, [...(groups.get(partition) ?? []), call]);
+    }
+    await Promise.all(
+      [...groups].map(async ([partition, calls]) => {
+        try {
+          await this.#environment.trail.appendDenied(partition, calls);
+        } catch {
+          this.#dropped += calls.length;
+          this.#environment.log.warn(
+            { calls: calls.length, dropped: this.#dropped },
+            "refused calls could not be recorded",
+          );
+        }
+      }),
+    );
+  }
+}
+
+// One caller's refusals are in one place and can push out only their like.
+function partitionOfCaller({ caller }: AuditOrigin): number {
+  return (hashParts(caller)[0] ?? 0) & (PARTITION_COUNT - 1);
+}
+
+// What a refused caller sent has not been checked: it is cut to what an identifier may be.
+const TEXT_CHARS_MAX = 128;
+// Control characters and halves of a pair that the cut has left.
+const UNPRINTABLE = /[\p{Cc}\p{Cs}]/gu;
+
+function textOf(request: unknown, field: string): string {
+  const value: unknown =
+    typeof request === "object" && request !== null ? Reflect.get(request, field) : undefined;
+  return typeof value === "string" ? value.slice(0, TEXT_CHARS_MAX).replace(UNPRINTABLE, "?") : "";
+}

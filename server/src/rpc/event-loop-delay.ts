@@ -1,0 +1,50 @@
+import type { Clock, Timer } from "../base/clock.js";
+
+/*
+ * How far the event loop is behind.
+ *
+ * A single late timer says little: a garbage collection, a large reply, a machine
+ * that was suspended. What hurts callers is a delay that does not go away. So the
+ * least of the last few samples counts, as in CoDel: it is high only where every
+ * one of them was.
+ */
+
+const SAMPLE_MS = 100;
+const SAMPLES = 5;
+
+/** Watches how late the timers of this process run. */
+export class EventLoopDelay {
+  readonly #clock: Clock;
+  readonly #onSample: () => void;
+  readonly #latenessMs: number[] = [];
+  #timer: Timer | undefined;
+
+  /** `onSample` is called after each sample. */
+  constructor(clock: Clock, onSample: () => void) {
+    this.#clock = clock;
+    this.#onSample = onSample;
+  }
+
+  /** By how much timers have been late for half a second at least, in ms. */
+  get standingMs(): number {
+    return this.#latenessMs.length < SAMPLES ? 0 : Math.min(...this.#latenessMs);
+  }
+
+  /** Begins to measure. */
+  start(): void {
+    const dueMs = this.#clock.monotonicMs() + SAMPLE_MS;
+    this.#timer = this.#clock.setTimer(SAMPLE_MS, () => {
+      this.#latenessMs.push(Math.max(0, this.#clock.monotonicMs() - dueMs));
+      if (this.#latenessMs.length > SAMPLES) {
+        this.#latenessMs.shift();
+      }
+      this.#onSample();
+      this.start();
+    });
+  }
+
+  /** Ends it. */
+  stop(): void {
+    this.#timer?.cancel();
+  }
+}
