@@ -21,6 +21,7 @@ const banner = formatBanner({
   address: DOCUMENTED_ADDRESS,
   version: "0.0.0",
   config: readConfig({}),
+  hasCallers: false,
   isColoured: false,
 });
 const snippets: readonly Snippet[] = [

@@ -26,10 +26,11 @@ const FOREIGN_PROJECTS = [redisProject("foreign", ["foreign/**/*.test.ts"])];
 export default defineConfig(({ mode }) => ({
   root: import.meta.dirname,
   cacheDir: "../node_modules/.vite",
-  // Workspaces resolve to each other's sources; the others are Vite's defaults. Only `ssr`
-  // reaches modules that run in Node: `resolve.conditions` does not.
+  // Workspaces resolve to each other's sources; the others are Vite's defaults but for "module",
+  // which is for bundlers and names files that Node cannot load. Only `ssr` reaches modules that
+  // run in Node: `resolve.conditions` does not.
   ssr: {
-    resolve: { conditions: ["@coatcheck/source", "module", "node", "development|production"] },
+    resolve: { conditions: ["@coatcheck/source", "node", "development|production"] },
   },
   test: { projects: mode === "foreign" ? FOREIGN_PROJECTS : PROJECTS },
 }));

@@ -1,6 +1,9 @@
 import { describe } from "vitest";
 
+import { describeAudit } from "./facts/audit.js";
 import { describeCreate } from "./facts/create.js";
+import { describeIncident } from "./facts/incident.js";
+import { describeMeasure } from "./facts/measure.js";
 import { describeModel } from "./facts/model.js";
 import { describeRead } from "./facts/read.js";
 import { describeReap } from "./facts/reap.js";
@@ -9,6 +12,8 @@ import { describeRevokeDevice } from "./facts/revoke-device.js";
 import { describeRevokeScope } from "./facts/revoke-scope.js";
 import { describeRevoke } from "./facts/revoke.js";
 import { describeRotate } from "./facts/rotate.js";
+import { describeTenantCap } from "./facts/tenant-cap.js";
+import { describeTenants } from "./facts/tenants.js";
 import { describeTouch } from "./facts/touch.js";
 import { describeUpdate } from "./facts/update.js";
 import { describeValidate } from "./facts/validate.js";
@@ -24,6 +29,7 @@ export function describeSessionStore(
   describe(`the session store: ${name}`, () => {
     const fact = factsOf(createHarness, options);
     describeCreate(fact);
+    describeTenantCap(fact);
     describeValidate(fact);
     describeTouch(fact);
     describeRead(fact);
@@ -34,6 +40,10 @@ export function describeSessionStore(
     describeRevokeScope(fact);
     describeRevokeDevice(fact);
     describeReap(fact);
+    describeAudit(fact);
+    describeIncident(fact);
+    describeTenants(fact);
+    describeMeasure(fact);
     describeModel(fact);
   });
 }

@@ -8,6 +8,7 @@ import { subjectPartition } from "#server/session/partition.js";
 import { DEFAULT_POLICY, type SessionPolicy } from "#server/session/policy.js";
 import type { Revision } from "#server/session/revision.js";
 import { mintSessionId } from "#server/session/token.js";
+import type { AuditOrigin } from "#server/store/audit-trail.js";
 import type {
   CreateCommand,
   CreateResult,
@@ -246,6 +247,7 @@ export class World {
       readonly cause?: RevocationCause;
       readonly request?: RequestRecord;
       readonly eventId?: string;
+      readonly audit?: AuditOrigin;
     } = {},
   ): Promise<RevokeResult> {
     return await this.store.sessions.revoke({
@@ -264,6 +266,7 @@ export class World {
       readonly exceptSessionId?: string;
       readonly cause?: RevocationCause;
       readonly request?: RequestRecord;
+      readonly audit?: AuditOrigin;
     } = {},
   ): Promise<RevokeScopeResult> {
     const { subject = SUBJECT, exceptSessionId, ...rest } = overrides;
@@ -286,7 +289,11 @@ export class World {
 
   async revokeScope(
     scope: Parameters<Store["sessions"]["revokeScope"]>[0]["scope"],
-    overrides: { readonly cause?: RevocationCause; readonly request?: RequestRecord } = {},
+    overrides: {
+      readonly cause?: RevocationCause;
+      readonly request?: RequestRecord;
+      readonly audit?: AuditOrigin;
+    } = {},
   ): Promise<RevokeScopeResult> {
     return await this.store.sessions.revokeScope({
       partition: PARTITION,

@@ -64,7 +64,7 @@ describe("the keys of a deployment", () => {
     const prefix = `${harness.namespace}{${String(HASH_TAGS[PARTITION])}}:`;
     const kinds = names.map((name) => name.slice(prefix.length).split(":")[0]);
     expect(names.filter((name) => !name.startsWith(prefix))).toEqual([]);
-    expect(new Set(kinds)).toEqual(new Set(["head", "log", "s", "u", "x", "r"]));
+    expect(new Set(kinds)).toEqual(new Set(["head", "log", "s", "u", "x", "r", "c"]));
   });
 
   it("hold no number in floating-point notation, at a generation of 16 digits", async () => {
@@ -83,7 +83,7 @@ describe("the keys of a deployment", () => {
     const names = await keysOf(harness.redis, harness.namespace);
 
     const kinds = names.map((name) => name.slice(name.indexOf("}") + 2).split(":")[0]);
-    expect(kinds.sort()).toEqual(["head", "s", "u", "x"]);
+    expect(kinds.sort()).toEqual(["c", "head", "s", "u", "x"]);
     expect(names.filter((name) => name.includes(sessionId))).toHaveLength(1);
   });
 
@@ -106,6 +106,42 @@ describe("the keys of a deployment", () => {
     expect(await index()).toEqual([]);
     const fields = await harness.redis.hkeys(harness.keys.head(PARTITION));
     expect(fields.filter((field) => field.startsWith("cut:s:"))).toEqual([]);
+  });
+
+  it("stop counting a session for its tenant once, whether its end or its record went first", async () => {
+    const ended = await world.create();
+    const lost = await world.create();
+    const counters = harness.keys.head(PARTITION).replace(/head$/, "c");
+    async function counts(): Promise<readonly string[]> {
+      return await harness.redis.hvals(counters);
+    }
+    expect(await counts()).toEqual(["2"]);
+
+    await world.revoke(ended);
+    expect(await counts()).toEqual(["1"]);
+    // As Redis does when nobody reaped for as long as the retention is.
+    await harness.redis.del(harness.keys.session(PARTITION, ended.sessionId));
+    await harness.redis.del(harness.keys.session(PARTITION, lost.sessionId));
+    await world.at(86_400_000);
+    await world.store.sessions.reap(PARTITION, 10);
+
+    expect(await counts()).toEqual([]);
+  });
+
+  it("never count below zero a session that an older server queued uncounted", async () => {
+    const session = await world.create();
+    const queue = harness.keys.head(PARTITION).replace(/head$/, "x");
+    const counters = harness.keys.head(PARTITION).replace(/head$/, "c");
+    const [member = ""] = await harness.redis.zrange(queue, "0", "-1");
+    await harness.redis.zrem(queue, member);
+    await harness.redis.zadd(queue, "0", member.replace(/:[^:]*$/, ""));
+    await harness.redis.del(counters);
+
+    await world.revoke(session);
+    await world.at(86_400_000);
+    await world.store.sessions.reap(PARTITION, 10);
+
+    expect(await harness.redis.exists(counters, queue)).toBe(0);
   });
 
   it("make room for client cutoffs when those before cover nothing any more", async () => {

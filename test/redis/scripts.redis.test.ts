@@ -13,8 +13,8 @@ import { createRedisHarness, type RedisHarness } from "../support/redis-harness.
 
 const LUA_DIR = `${ROOT}server/lua/`;
 
-/** A full Redis refuses these two, and only these. */
-const REFUSED_WHEN_FULL = ["create_session", "update_session"];
+/** A full Redis refuses these, and only these: what adds, and what strangers can have written. */
+const REFUSED_WHEN_FULL = ["append_denied", "create_session", "update_session"];
 
 describe("the scripts", () => {
   it("are the files of the folder", () => {

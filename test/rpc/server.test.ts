@@ -48,7 +48,11 @@ describe("health", () => {
         return {
           kind: store.kind,
           sessions: store.sessions,
+          audit: store.audit,
+          setIncident: (command) => store.setIncident(command),
           start: () => store.start(),
+          condition: () => store.condition(),
+          measure: () => store.measure(),
           close: () => store.close(),
           deploymentId: () => store.deploymentId(),
           log: {

@@ -32,12 +32,32 @@ import {
 } from "@coatcheck/proto";
 import {
   type CallOptions,
+  type ChannelCredentials,
   type ClientUnaryCall,
+  InterceptingCall,
+  type Interceptor,
   credentials,
   Metadata,
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
+
+/** How a caller makes itself known. */
+export interface ApiOptions {
+  /** Plaintext where it is not given. */
+  readonly security?: ChannelCredentials;
+  readonly serviceKey?: string;
+}
+
+function sendKey(key: string): Interceptor {
+  return (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start: (metadata, listener, next) => {
+        metadata.set("authorization", `Bearer ${key}`);
+        next(metadata, listener);
+      },
+    });
+}
 
 /** The services as their callers see them, without an SDK in between. */
 export class SessionApi {
@@ -45,11 +65,15 @@ export class SessionApi {
   readonly admin: AdminServiceClient;
   readonly revocations: RevocationServiceClient;
 
-  constructor(address: string) {
-    const own = { "grpc.use_local_subchannel_pool": 1 };
-    this.client = new SessionServiceClient(address, credentials.createInsecure(), own);
-    this.admin = new AdminServiceClient(address, credentials.createInsecure(), own);
-    this.revocations = new RevocationServiceClient(address, credentials.createInsecure(), own);
+  constructor(address: string, { security, serviceKey }: ApiOptions = {}) {
+    const channel = security ?? credentials.createInsecure();
+    const own = {
+      "grpc.use_local_subchannel_pool": 1,
+      interceptors: serviceKey === undefined ? [] : [sendKey(serviceKey)],
+    };
+    this.client = new SessionServiceClient(address, channel, own);
+    this.admin = new AdminServiceClient(address, channel, own);
+    this.revocations = new RevocationServiceClient(address, channel, own);
   }
 
   close(): void {

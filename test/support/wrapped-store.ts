@@ -29,8 +29,12 @@ export function wrappedStore(intercept: Intercept): CreateStore {
       kind: store.kind,
       sessions: wrap(store.sessions, intercept),
       log: store.log,
+      audit: store.audit,
+      setIncident: (command) => store.setIncident(command),
       start: () => store.start(),
       deploymentId: () => store.deploymentId(),
+      condition: () => store.condition(),
+      measure: () => store.measure(),
       close: () => store.close(),
     } satisfies Store;
   };

@@ -8,6 +8,7 @@ function bannerFor(environment: NodeJS.ProcessEnv, address = "127.0.0.1:7443"): 
     address,
     version: "0.0.0",
     config: readConfig(environment),
+    hasCallers: false,
     isColoured: false,
   });
 }

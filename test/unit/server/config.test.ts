@@ -11,6 +11,10 @@ describe("readConfig", () => {
       reflection: false,
       logLevel: "info",
       maxStalenessMs: 3000,
+      dangerousPlaintext: false,
+      tls: undefined,
+      redisCaPath: undefined,
+      configurationPath: undefined,
     });
   });
 
@@ -22,6 +26,12 @@ describe("readConfig", () => {
       COATCHECK_REFLECTION: "1",
       COATCHECK_LOG_LEVEL: "debug",
       COATCHECK_MAX_STALENESS: "10s",
+      COATCHECK_DANGEROUS_PLAINTEXT: "1",
+      COATCHECK_TLS_CERT: "/tls/cert.pem",
+      COATCHECK_TLS_KEY: "/tls/key.pem",
+      COATCHECK_TLS_CLIENT_CA: "/tls/ca.pem",
+      COATCHECK_REDIS_CA: "/tls/redis.pem",
+      COATCHECK_CONFIG: "/etc/coatcheck.yaml",
     });
 
     expect(config).toEqual({
@@ -31,6 +41,10 @@ describe("readConfig", () => {
       reflection: true,
       logLevel: "debug",
       maxStalenessMs: 10_000,
+      dangerousPlaintext: true,
+      tls: { certPath: "/tls/cert.pem", keyPath: "/tls/key.pem", clientCaPath: "/tls/ca.pem" },
+      redisCaPath: "/tls/redis.pem",
+      configurationPath: "/etc/coatcheck.yaml",
     });
     expect(Object.isFrozen(config)).toBe(true);
   });
@@ -95,12 +109,20 @@ describe("readConfig", () => {
   });
 
   it.each([
-    "COATCHECK_TLS_CERT",
-    "COATCHECK_TLS_KEY",
-    "COATCHECK_TLS_CLIENT_CA",
-    "COATCHECK_CONFIG",
-  ])("does not act as if %s worked", (name) => {
-    expect(() => readConfig({ [name]: "/x" })).toThrow(/^Cannot use .*: .*not yet supported$/);
+    [{ COATCHECK_TLS_CERT: "/cert" }],
+    [{ COATCHECK_TLS_KEY: "/key" }],
+    [{ COATCHECK_TLS_CLIENT_CA: "/ca" }],
+    [{ COATCHECK_TLS_CERT: "/cert", COATCHECK_TLS_CLIENT_CA: "/ca" }],
+  ])("refuses the half of TLS that is %j", (variables) => {
+    expect(() => readConfig(variables)).toThrow(
+      "COATCHECK_TLS_CERT and COATCHECK_TLS_KEY must both be set",
+    );
+  });
+
+  it("refuses an authority for a Redis that is reached without TLS (S-25)", () => {
+    const variables = { COATCHECK_REDIS_CA: "/ca", COATCHECK_REDIS_URL: "redis://127.0.0.1" };
+
+    expect(() => readConfig(variables)).toThrow("COATCHECK_REDIS_URL must be rediss://");
   });
 
   it("never quotes a Redis URL, which may carry a password (I-15)", () => {

@@ -1,7 +1,10 @@
 import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
+import { crc32 } from "node:zlib";
 import { describe, expect, it } from "vitest";
 import { isSessionId, revealToken, sessionIdOf, Token, tokenDigest } from "#client/base/token.js";
+
+const BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 interface Vectors {
   readonly tokens: readonly { session_id: string; token: string; digest: string }[];
@@ -30,6 +33,24 @@ describe("a token", () => {
     });
 
     expect(changed.filter((text) => sessionIdOf(text) !== undefined)).toEqual([]);
+  });
+
+  it.each([
+    ["another prefix", "dc1_00"],
+    ["a partition that does not exist", "cc1_10"],
+    ["a partition in upper case", "cc1_0A"],
+    ["a character of another alphabet", "cc1_00-"],
+    ["a character beyond ASCII", "cc1_00\u00e9"],
+  ])("is malformed with %s, whatever its checksum says", (_name, start) => {
+    const checked = start.padEnd(71, "0");
+    let rest = crc32(checked);
+    let checksum = "";
+    for (let digit = 0; digit < 6; digit += 1) {
+      checksum = BASE62.charAt(rest % 62) + checksum;
+      rest = Math.floor(rest / 62);
+    }
+
+    expect(sessionIdOf(checked + checksum)).toBeUndefined();
   });
 
   it("does not print itself", () => {

@@ -1,3 +1,4 @@
+import { LOCAL_CALLER } from "#server/callers/caller.js";
 import { parseReceiver, type PositionedRequest } from "#server/rpc/revocation-rules.js";
 import { RpcError } from "#server/rpc/status.js";
 import { describe, expect, it } from "vitest";
@@ -28,6 +29,7 @@ function parse(
     clock: new ManualClock(NOW_MS),
     deploymentId: "here",
     heads: [{ partition: 0, generation: headGeneration, sequence: 0 }],
+    caller: LOCAL_CALLER,
   });
 }
 

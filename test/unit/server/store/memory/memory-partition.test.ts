@@ -25,6 +25,7 @@ function open(): { readonly partition: MemoryPartition; readonly clock: ManualCl
     clock,
     leaseMaxMs: 3_000,
     logRetention: 100,
+    audit: { length: 100, retentionMs: 1_000 },
     requestsMax: 100,
     onAppend: () => undefined,
   });

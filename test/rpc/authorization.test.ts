@@ -1,0 +1,362 @@
+import {
+  AdminServiceService,
+  BatchValidateSessionsResponse,
+  CreateSessionRequest,
+  GetStatsRequest,
+  ListAuditEventsRequest,
+  ListSessionsRequest,
+  ListWatchersRequest,
+  RecoverSessionRequest,
+  RevocationReason,
+  RevocationServiceService,
+  RevokeAllSessionsRequest,
+  RevokeSessionRequest,
+  RevokeSessionResponse,
+  RevokeSubjectSessionsRequest,
+  RevokeTenantSessionsRequest,
+  RotateSessionRequest,
+  RotateSessionResponse,
+  RotationTrigger,
+  SessionServiceService,
+  SetIncidentModeRequest,
+  SyncRevocationsRequest,
+  TouchSessionsRequest,
+  TouchSessionsResponse,
+  UpdateSessionRequest,
+  ValidateSessionRequest,
+  ValidationOutcome,
+  WatchRevocationsRequest,
+} from "@coatcheck/proto";
+import { Client, credentials, type ServiceError, status as GrpcCode } from "@grpc/grpc-js";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+import { ROLES } from "#server/callers/caller.js";
+import { ACCESS, accessOf, type MethodName } from "#server/rpc/authorization.js";
+import { type Authority, createAuthority } from "#server/server.js";
+
+import {
+  bearer,
+  callersSection,
+  ConfigurationOnDisk,
+  newServiceKey,
+  type TestCaller,
+} from "../support/callers.js";
+import { readFailure } from "../support/session-api.js";
+
+// S-27 and S-28: every method × (five roles and no caller) × (own tenant, foreign tenant), each
+// cell as a call on a real connection, all of them expected from the one table.
+
+const METHODS = {
+  ...SessionServiceService,
+  ...RevocationServiceService,
+  ...AdminServiceService,
+};
+const NAMES = Object.keys(METHODS) as MethodName[];
+const CALLERS = [...ROLES, "none"] as const;
+const TENANTS = ["match", "mismatch"] as const;
+
+type Cell = readonly [
+  method: MethodName,
+  role: (typeof CALLERS)[number],
+  tenant: (typeof TENANTS)[number],
+];
+
+const CELLS: Cell[] = NAMES.flatMap((method) =>
+  CALLERS.flatMap((role) => TENANTS.map((tenant): Cell => [method, role, tenant])),
+);
+
+/** What a call came to. */
+interface Answer {
+  readonly code: string;
+  readonly reason: string;
+  readonly bytes: Buffer;
+}
+
+const keys = new Map<string, string>();
+let configuration: ConfigurationOnDisk;
+let authority: Authority;
+let client: Client;
+
+beforeAll(async () => {
+  const callers = ROLES.flatMap((role): TestCaller[] => [
+    { name: `${role}-of-acme`, roles: [role], tenants: ["acme"], key: newServiceKey() },
+    { name: `${role}-of-all`, roles: [role], tenants: "*", key: newServiceKey() },
+  ]);
+  callers.push({ name: "root", roles: ROLES, tenants: "*", key: newServiceKey() });
+  for (const { name, key } of callers) keys.set(name, String(key));
+  configuration = new ConfigurationOnDisk(callersSection(callers));
+  authority = await createAuthority({ configurationPath: configuration.path });
+  client = new Client(authority.address, credentials.createInsecure());
+});
+
+afterAll(async () => {
+  client.close();
+  await authority.close();
+  configuration.remove();
+});
+
+describe("the table of methods and roles", () => {
+  it("has a row for every method of the contract and no other", () => {
+    expect(Object.keys(ACCESS).sort()).toEqual([...NAMES].sort());
+    for (const name of NAMES) {
+      expect(accessOf(METHODS[name].path)).toBe(ACCESS[name]);
+    }
+  });
+
+  it("opens every method to somebody and none to everybody", () => {
+    for (const { roles } of Object.values(ACCESS)) {
+      expect(roles.length).toBeGreaterThan(0);
+      expect(new Set<string>(roles).size).toBeLessThan(ROLES.length);
+    }
+  });
+
+  it("is the one that server/README.md shows", () => {
+    const readme = readFileSync(new URL("../../server/README.md", import.meta.url), "utf8");
+    const shown = [...readme.matchAll(/^\| `(\w+)` +\| ([a-z, ]+?) +\| `(\w+)` +\|$/gm)];
+
+    const table = NAMES.map((name) => [
+      name.charAt(0).toUpperCase() + name.slice(1),
+      ACCESS[name].roles.join(", "),
+      ACCESS[name].tenants,
+    ]);
+    expect(shown.map(([, ...cells]) => cells).sort()).toEqual(table.sort());
+  });
+
+  it("has no cell that is not tested", () => {
+    expect(CELLS).toHaveLength(NAMES.length * 6 * 2);
+    expect(CELLS.length).toBeGreaterThanOrEqual(200);
+  });
+});
+
+describe("a call", () => {
+  it.each(CELLS)("%s by %s with a tenant that is a %s", async (method, role, tenant) => {
+    const row = ACCESS[method];
+    const isDeployment = row.tenants === "deployment";
+    // What is about every tenant matches a caller of every tenant and no other.
+    const scope = isDeployment && tenant === "match" ? "all" : "acme";
+    const request = await requestFor(method, isDeployment ? "acme" : tenantId(tenant));
+
+    const answer = await call(method, request, keys.get(`${role}-of-${scope}`));
+
+    if (role === "none") {
+      expect(answer).toMatchObject({ code: "UNAUTHENTICATED", reason: "CALLER_UNKNOWN" });
+    } else if (!(row.roles as readonly string[]).includes(role)) {
+      expect(answer).toMatchObject(NOT_ALLOWED);
+    } else if (tenant === "match") {
+      expect(answer.code).toMatch(/^(OK|UNIMPLEMENTED)$/);
+    } else {
+      expectNothing(method, answer);
+    }
+  });
+
+  it("that asks for the audit of every tenant is refused to a caller of one", async () => {
+    const request = ListAuditEventsRequest.create();
+
+    expect(await call("listAuditEvents", request, keys.get("auditor-of-acme"))).toMatchObject(
+      NOT_ALLOWED,
+    );
+  });
+
+  it("that names its own tenant beside a foreign one is refused", async () => {
+    const tenantIds = ["acme", "globex"];
+    const requests = {
+      watchRevocations: WatchRevocationsRequest.create({ tenantIds }),
+      syncRevocations: SyncRevocationsRequest.create({ tenantIds }),
+    };
+
+    for (const method of ["watchRevocations", "syncRevocations"] as const) {
+      const answer = await call(method, requests[method], keys.get("validator-of-acme"));
+      expect(answer).toMatchObject(NOT_ALLOWED);
+    }
+  });
+
+  it.each(["", "Basic eDp5", "Bearer", "Bearer short"])(
+    "with the authorization %j comes from nobody",
+    async (value) => {
+      const metadata = bearer(undefined);
+      if (value !== "") metadata.set("authorization", value);
+
+      expect(await send("getStats", GetStatsRequest.create(), metadata)).toMatchObject({
+        code: "UNAUTHENTICATED",
+        reason: "CALLER_UNKNOWN",
+      });
+    },
+  );
+
+  it("with a key that differs in its last character comes from nobody", async () => {
+    const key = String(keys.get("admin-of-all"));
+    const wrong = key.slice(0, -1) + (key.endsWith("A") ? "Q" : "A");
+
+    expect(await call("getStats", GetStatsRequest.create(), wrong)).toMatchObject({
+      reason: "CALLER_UNKNOWN",
+    });
+  });
+
+  it("is not believed about who makes it (S-32)", async () => {
+    const metadata = bearer(keys.get("validator-of-acme"));
+    for (const header of ["x-forwarded-client-cert", "x-caller", "x-forwarded-for"]) {
+      metadata.set(header, "admin-of-all");
+    }
+
+    expect(await send("getStats", GetStatsRequest.create(), metadata)).toMatchObject(NOT_ALLOWED);
+  });
+});
+
+const NOT_ALLOWED = { code: "PERMISSION_DENIED", reason: "CALLER_NOT_ALLOWED" };
+
+function tenantId(tenant: "match" | "mismatch"): string {
+  return tenant === "match" ? "acme" : "globex";
+}
+
+/** What a caller with the role is told of a tenant that is not its own. */
+function expectNothing(method: MethodName, { code, reason, bytes }: Answer): void {
+  switch (method) {
+    case "batchValidateSessions": {
+      const [item] = BatchValidateSessionsResponse.decode(bytes).items;
+      expect(item?.result).toMatchObject({
+        $case: "status",
+        value: { code: GrpcCode.PERMISSION_DENIED },
+      });
+      return;
+    }
+    case "touchSessions":
+      expect(TouchSessionsResponse.decode(bytes).outcomes).toEqual([ValidationOutcome.NOT_FOUND]);
+      return;
+    case "rotateSession":
+      expect(RotateSessionResponse.decode(bytes)).toMatchObject({
+        outcome: ValidationOutcome.NOT_FOUND,
+        token: "",
+        session: undefined,
+      });
+      return;
+    case "revokeSession":
+      expect(RevokeSessionResponse.decode(bytes).found).toBe(false);
+      return;
+    case "getSession":
+    case "updateSession":
+      expect({ code, reason }).toEqual({ code: "NOT_FOUND", reason: "SESSION_NOT_FOUND" });
+      return;
+    case "recoverSession":
+      // The contract has it and this server does not: it can tell nobody anything.
+      expect(code).toMatch(/^(OK|UNIMPLEMENTED)$/);
+      return;
+    case "createSession":
+    case "validateSession":
+    case "listSessions":
+    case "revokeSubjectSessions":
+    case "revokeTenantSessions":
+    case "watchRevocations":
+    case "syncRevocations":
+    case "getStats":
+    case "listAuditEvents":
+    case "listWatchers":
+    case "revokeAllSessions":
+    case "setIncidentMode":
+      expect({ code, reason }).toEqual(NOT_ALLOWED);
+  }
+}
+
+let subjects = 0;
+
+/** A request that would succeed for a tenant. */
+async function requestFor(method: MethodName, tenant: string): Promise<object> {
+  subjects += 1;
+  const subject = `subject-${subjects}`;
+  const { token, sessionId } = await newSession(tenant, subject);
+  const revocation = { reason: RevocationReason.ADMIN };
+  const tokenSha256 = createHash("sha256").update(token).digest();
+  const requests: Record<MethodName, object> = {
+    createSession: CreateSessionRequest.create({ tenantId: tenant, subject }),
+    validateSession: ValidateSessionRequest.create({ tenantId: tenant, token }),
+    batchValidateSessions: {
+      items: [ValidateSessionRequest.create({ tenantId: tenant, token })],
+    },
+    touchSessions: TouchSessionsRequest.create({ items: [{ sessionId, tokenSha256 }] }),
+    getSession: { sessionId },
+    listSessions: ListSessionsRequest.create({ tenantId: tenant, subject }),
+    updateSession: UpdateSessionRequest.create({ sessionId, set: new Map([["a", "b"]]) }),
+    rotateSession: RotateSessionRequest.create({ token, trigger: RotationTrigger.PERIODIC }),
+    revokeSession: RevokeSessionRequest.create({
+      ...revocation,
+      target: { $case: "sessionId", value: sessionId },
+    }),
+    revokeSubjectSessions: RevokeSubjectSessionsRequest.create({
+      ...revocation,
+      tenantId: tenant,
+      subject,
+    }),
+    revokeTenantSessions: RevokeTenantSessionsRequest.create({
+      ...revocation,
+      tenantId: tenant,
+      clientId: "nobody",
+    }),
+    recoverSession: RecoverSessionRequest.create({ recoveryToken: "ccr1_" }),
+    watchRevocations: WatchRevocationsRequest.create({ tenantIds: [tenant] }),
+    syncRevocations: SyncRevocationsRequest.create({ tenantIds: [tenant] }),
+    getStats: GetStatsRequest.create(),
+    listAuditEvents: ListAuditEventsRequest.create({ tenantId: tenant }),
+    listWatchers: ListWatchersRequest.create(),
+    revokeAllSessions: RevokeAllSessionsRequest.create({ ...revocation, confirm: CONFIRM }),
+    setIncidentMode: SetIncidentModeRequest.create({
+      stopCaching: true,
+      lasts: { seconds: 1n, nanos: 0 },
+    }),
+  };
+  return requests[method];
+}
+
+const CONFIRM = "revoke all sessions";
+
+async function newSession(
+  tenant: string,
+  subject: string,
+): Promise<{ token: string; sessionId: string }> {
+  const request = CreateSessionRequest.create({ tenantId: tenant, subject });
+  const { bytes } = await call("createSession", request, keys.get("root"));
+  const { token, session } = SessionServiceService.createSession.responseDeserialize(bytes);
+  if (session === undefined) throw new Error("No session was created");
+  return { token, sessionId: session.sessionId };
+}
+
+async function call(method: MethodName, request: object, key: string | undefined): Promise<Answer> {
+  return await send(method, request, bearer(key));
+}
+
+/** Sends bytes, so that every method is called the same way. */
+async function send(
+  method: MethodName,
+  request: object,
+  metadata: ReturnType<typeof bearer>,
+): Promise<Answer> {
+  const { path, responseStream, requestSerialize } = METHODS[method];
+  const serialize = requestSerialize as (value: object) => Buffer;
+  const options = { deadline: Date.now() + 20_000 };
+  return await new Promise<Answer>((resolve) => {
+    function told(error: ServiceError | null, bytes: Buffer = Buffer.alloc(0)): void {
+      resolve({ code: "OK", reason: "", ...(error === null ? {} : readFailure(error)), bytes });
+    }
+    if (responseStream) {
+      const stream = client.makeServerStreamRequest(
+        path,
+        serialize,
+        asIs,
+        request,
+        metadata,
+        options,
+      );
+      stream.once("data", (bytes: Buffer) => {
+        told(null, bytes);
+        stream.cancel();
+      });
+      stream.on("error", told);
+    } else {
+      client.makeUnaryRequest(path, serialize, asIs, request, metadata, options, told);
+    }
+  });
+}
+
+function asIs(bytes: Buffer): Buffer {
+  return bytes;
+}
