@@ -30,6 +30,8 @@ export interface Config {
   readonly dangerousPlaintext: boolean;
   /** Who signs the certificate of Redis, a file in PEM. Undefined: whom the system trusts. */
   readonly redisCaPath: string | undefined;
+  /** A file with the password for Redis, in place of the one in the URL. */
+  readonly redisPasswordPath: string | undefined;
   /** The configuration file: policies, tenants, callers, limits. */
   readonly configurationPath: string | undefined;
 }
@@ -58,6 +60,8 @@ const STALENESS_MS = { min: 500, max: 60_000 };
 // the named ones tell the operator's command where the authority is and who asks.
 const OURS = /^COATCHECK_(?!TEST_|(TARGET|SERVICE_KEY|SERVICE_KEY_FILE|CA|CERT|CERT_KEY)$)/;
 const NAMESPACE = /^[A-Za-z0-9_.-]{1,32}:$/;
+/** `password@` or `user:password@`, but not `user:@`. */
+const PASSWORD_IN_URL = /:\/\/(?!@)[^/]*[^/:]@/;
 const LOOPBACK = /^(127(\.\d{1,3}){3}|localhost|::1)$/;
 
 /** Variables of a later version: setting them must not look as if they worked. */
@@ -81,6 +85,7 @@ const schema = z.strictObject({
   COATCHECK_TLS_KEY: z.string().min(1).optional(),
   COATCHECK_TLS_CLIENT_CA: z.string().min(1).optional(),
   COATCHECK_REDIS_CA: z.string().min(1).optional(),
+  COATCHECK_REDIS_PASSWORD_FILE: z.string().min(1).optional(),
   COATCHECK_CONFIG: z.string().min(1).optional(),
 });
 
@@ -94,6 +99,7 @@ const BOUNDS: Readonly<Record<string, string>> = {
   COATCHECK_TLS_KEY: "the path of a file in PEM",
   COATCHECK_TLS_CLIENT_CA: "the path of a file in PEM",
   COATCHECK_REDIS_CA: "the path of a file in PEM",
+  COATCHECK_REDIS_PASSWORD_FILE: "the path of a file",
   COATCHECK_CONFIG: "the path of a file in YAML",
 };
 
@@ -132,6 +138,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
     tls,
     dangerousPlaintext: variables.COATCHECK_DANGEROUS_PLAINTEXT,
     redisCaPath: readRedisCa(variables),
+    redisPasswordPath: readRedisPasswordPath(variables),
     configurationPath: variables.COATCHECK_CONFIG,
   });
 }
@@ -187,6 +194,19 @@ function readRedisCa(variables: z.output<typeof schema>): string | undefined {
   const path = variables.COATCHECK_REDIS_CA;
   if (path !== undefined && variables.COATCHECK_REDIS_URL?.startsWith("rediss") !== true) {
     throw new ConfigError("Cannot use COATCHECK_REDIS_CA: COATCHECK_REDIS_URL must be rediss://");
+  }
+  return path;
+}
+
+/** Of two passwords nobody could tell which one counts. */
+function readRedisPasswordPath(variables: z.output<typeof schema>): string | undefined {
+  const path = variables.COATCHECK_REDIS_PASSWORD_FILE;
+  const url = variables.COATCHECK_REDIS_URL;
+  if (path !== undefined && (url === undefined || PASSWORD_IN_URL.test(url))) {
+    throw new ConfigError(
+      "Cannot use COATCHECK_REDIS_PASSWORD_FILE: COATCHECK_REDIS_URL must be set and hold no " +
+        "password; a user goes before a colon, redis://user:@host",
+    );
   }
   return path;
 }

@@ -3,6 +3,7 @@ import { traceOf } from "./base/error-trace.js";
 import type { Log } from "./base/log.js";
 import { type Config, ConfigError, readConfig } from "./config.js";
 import { ConfigurationError } from "./configuration/read-file.js";
+import { PasswordFileError, redisCredentials } from "./redis-credentials.js";
 import {
   type Authority,
   type AuthorityOptions,
@@ -11,7 +12,7 @@ import {
 } from "./server.js";
 import { createRedisStore } from "./store/redis/redis-store.js";
 import { createLog } from "./telemetry/logging.js";
-import { CertificateError, readCertificates } from "./transport/certificate-files.js";
+import { CertificateError } from "./transport/certificate-files.js";
 
 /*
  * The process: configuration, start, banner, signals, exit code.
@@ -24,6 +25,10 @@ import { CertificateError, readCertificates } from "./transport/certificate-file
 // Enough to find the place, and no more than fits in a line.
 const FRAMES_MAX = 6;
 
+// Without a listener Node opens a debugger to whoever can send the signal: every token that
+// passes could be read there (S-30).
+process.on("SIGUSR1", () => undefined);
+
 await main();
 
 async function main(): Promise<void> {
@@ -31,7 +36,7 @@ async function main(): Promise<void> {
   const log = createLog(config.logLevel);
   let authority: Authority;
   try {
-    authority = await createAuthority({ ...authorityOptions(config), log });
+    authority = await createAuthority({ ...authorityOptions(config, log), log });
   } catch (error) {
     process.stderr.write(`${error instanceof Error ? error.message : "Cannot start"}\n`);
     process.exit(isMistake(error) ? 2 : 1);
@@ -51,8 +56,12 @@ async function main(): Promise<void> {
   );
 }
 
-function authorityOptions(config: Config): AuthorityOptions {
+function authorityOptions(config: Config, log: Log): AuthorityOptions {
   const { redisUrl, namespace } = config;
+  const credentials = redisCredentials(
+    { passwordPath: config.redisPasswordPath, caPath: config.redisCaPath },
+    log,
+  );
   return {
     listen: config.listen,
     maxStalenessMs: config.maxStalenessMs,
@@ -69,7 +78,7 @@ function authorityOptions(config: Config): AuthorityOptions {
               ...options,
               url: redisUrl,
               namespace,
-              tlsAuthority: readAuthority(config.redisCaPath),
+              credentials,
             }),
         }),
   };
@@ -80,12 +89,9 @@ function isMistake(error: unknown): boolean {
   return (
     error instanceof ConfigurationError ||
     error instanceof CertificateError ||
+    error instanceof PasswordFileError ||
     error instanceof RangeError
   );
-}
-
-function readAuthority(path: string | undefined): Buffer | undefined {
-  return path === undefined ? undefined : readCertificates(path);
 }
 
 function readOrExit(): Config {

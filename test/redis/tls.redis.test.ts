@@ -43,7 +43,7 @@ describe("rediss://", () => {
   async function connect(host: string, tlsAuthority: Buffer | undefined): Promise<Store> {
     const store = createRedisStore({
       url: `rediss://${host}:${port}`,
-      tlsAuthority,
+      credentials: () => ({ tlsAuthority }),
       clock: systemClock,
       maxStalenessMs: 3_000,
       logRetention: 100,

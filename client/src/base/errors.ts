@@ -25,6 +25,7 @@ export type FailureReason =
   | "overloaded"
   | "too-many-cutoffs"
   | "store-full"
+  | "tenant-limit-reached"
   | "store-unavailable"
   | "store-outcome-unknown"
   | "behind"

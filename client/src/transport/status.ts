@@ -34,6 +34,7 @@ const REASONS: ReadonlyMap<string, { reason: FailureReason; applied: "no" | "unk
     TOO_MANY_WATCHERS: { reason: "too-many-watchers", applied: "no" },
     UNKNOWN_POLICY: { reason: "unknown-policy", applied: "no" },
     NOT_STARTED: { reason: "not-started", applied: "no" },
+    TENANT_LIMIT_REACHED: { reason: "tenant-limit-reached", applied: "no" },
   } satisfies Record<string, { reason: FailureReason; applied: "no" | "unknown" }>),
 );
 

@@ -14,6 +14,7 @@ describe("readConfig", () => {
       dangerousPlaintext: false,
       tls: undefined,
       redisCaPath: undefined,
+      redisPasswordPath: undefined,
       configurationPath: undefined,
     });
   });
@@ -31,6 +32,7 @@ describe("readConfig", () => {
       COATCHECK_TLS_KEY: "/tls/key.pem",
       COATCHECK_TLS_CLIENT_CA: "/tls/ca.pem",
       COATCHECK_REDIS_CA: "/tls/redis.pem",
+      COATCHECK_REDIS_PASSWORD_FILE: "/tls/redis.password",
       COATCHECK_CONFIG: "/etc/coatcheck.yaml",
     });
 
@@ -44,6 +46,7 @@ describe("readConfig", () => {
       dangerousPlaintext: true,
       tls: { certPath: "/tls/cert.pem", keyPath: "/tls/key.pem", clientCaPath: "/tls/ca.pem" },
       redisCaPath: "/tls/redis.pem",
+      redisPasswordPath: "/tls/redis.password",
       configurationPath: "/etc/coatcheck.yaml",
     });
     expect(Object.isFrozen(config)).toBe(true);
@@ -124,6 +127,33 @@ describe("readConfig", () => {
 
     expect(() => readConfig(variables)).toThrow("COATCHECK_REDIS_URL must be rediss://");
   });
+
+  it.each([
+    ["no Redis", undefined],
+    ["one password in the URL", "redis://hunter2@10.0.0.1"],
+    ["a user and a password in the URL", "rediss://rt:hunter2@10.0.0.1:6379/1"],
+    ["a password with odd characters", "redis+cluster://:hun:ter:2@10.0.0.1"],
+  ])("refuses a password file beside %s, and quotes no password (S-49)", (_, url) => {
+    const variables = {
+      COATCHECK_REDIS_PASSWORD_FILE: "/run/secrets/redis",
+      ...(url === undefined ? {} : { COATCHECK_REDIS_URL: url }),
+    };
+
+    expect(() => readConfig(variables)).toThrow("Cannot use COATCHECK_REDIS_PASSWORD_FILE");
+    expect(() => readConfig(variables)).not.toThrow(/hun/);
+  });
+
+  it.each(["redis://10.0.0.1", "rediss://rt:@10.0.0.1", "redis+sentinel://h1,h2/main"])(
+    "takes a password file for %s",
+    (url) => {
+      const variables = {
+        COATCHECK_REDIS_PASSWORD_FILE: "/run/secrets/redis",
+        COATCHECK_REDIS_URL: url,
+      };
+
+      expect(readConfig(variables).redisPasswordPath).toBe("/run/secrets/redis");
+    },
+  );
 
   it("never quotes a Redis URL, which may carry a password (I-15)", () => {
     const url = "redsi://user:hunter2@10.0.0.1:6379";

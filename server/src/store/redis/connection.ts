@@ -17,16 +17,26 @@ export interface RedisTarget {
   readonly database: number;
 }
 
-/** How long calls and connections may take, in ms. */
-export interface ConnectionOptions {
-  readonly commandTimeoutMs: number;
+/** What a connection proves itself with, and whom it believes. */
+export interface RedisCredentials {
+  /** In place of the URL's. */
+  readonly password?: string | undefined;
   /** Who signs the certificate of Redis, in PEM, where it is not whom the system trusts. */
   readonly tlsAuthority?: Buffer | undefined;
 }
 
+/** How a connection is made. */
+export interface ConnectionOptions {
+  /** How long one call may take, in ms. */
+  readonly commandTimeoutMs: number;
+  /** Asked before each attempt to connect, so that both can be changed while we run (S-49). */
+  readonly credentials?: (() => RedisCredentials) | undefined;
+}
+
 const URL_SHAPE = /^(rediss?)(?:\+(sentinel|cluster))?:\/\/(?:(.*)@)?([^/@]+)(?:\/([^/?]*))?$/;
 const DEFAULT_PORT = { single: 6379, sentinel: 26379, cluster: 6379 } as const;
-const CONNECT_TIMEOUT_MS = 2_000;
+/** How long one attempt to connect may take, in ms. */
+export const CONNECT_TIMEOUT_MS = 2_000;
 
 /** Waiting longer between attempts would show as an outage longer than Redis's own. */
 const RECONNECT_DELAY_MAX_MS = 1_000;
@@ -99,13 +109,10 @@ export function createSubscriber(target: RedisTarget, options: ConnectionOptions
 
 function createClient(
   target: RedisTarget,
-  { commandTimeoutMs, tlsAuthority }: ConnectionOptions,
+  { commandTimeoutMs, credentials = noCredentials }: ConnectionOptions,
   scripts: Record<string, { lua: string }>,
 ): ScriptClient {
   const shared: Omit<RedisOptions, "replyMapping"> = {
-    ...(target.username === undefined ? {} : { username: target.username }),
-    ...(target.password === undefined ? {} : { password: target.password }),
-    ...(target.tls ? { tls: tlsOptions(tlsAuthority) } : {}),
     // All four: otherwise a script runs twice, or a promise never settles.
     autoResendUnfulfilledCommands: false,
     enableOfflineQueue: false,
@@ -118,33 +125,72 @@ function createClient(
     lazyConnect: true,
     noDelay: true,
   };
+  function login(): LoginOptions {
+    return loginOptions(target, credentials());
+  }
   if (target.kind === "cluster") {
-    const cluster: Omit<ClusterOptions, "replyMapping" | "redisOptions"> = {
+    const options: Omit<ClusterOptions, "replyMapping" | "redisOptions"> = {
       scripts,
       lazyConnect: true,
       enableOfflineQueue: false,
       clusterRetryStrategy: reconnectDelayMs,
     };
-    return new Cluster([...target.hosts], { ...cluster, redisOptions: shared });
-  }
-  const single: Omit<RedisOptions, "replyMapping"> = {
-    ...shared,
-    db: target.database,
-    scripts,
-    retryStrategy: reconnectDelayMs,
-    // After a failover behind one address the old primary stays connected, as a replica.
-    reconnectOnError: (error) => error.message.startsWith("READONLY"),
-  };
-  if (target.kind === "sentinel") {
-    const sentinels = [...target.hosts];
-    // The driver speaks plaintext to whatever Sentinels name, unless it is told both of these.
-    const secure = target.tls
-      ? { enableTLSForSentinelMode: true, sentinelTLS: tlsOptions(tlsAuthority) }
-      : {};
-    return new Redis({ ...single, ...secure, sentinels, name: target.name ?? "" });
+    const cluster = new Cluster([...target.hosts], {
+      ...options,
+      redisOptions: { ...shared, ...login() },
+    });
+    // A node that comes back is a new client, which connects at its first command.
+    cluster.on("+node", (node: Redis) => {
+      Object.assign(node.options, login());
+    });
+    return cluster;
   }
   const { host, port } = target.hosts[0] ?? { host: "127.0.0.1", port: DEFAULT_PORT.single };
-  return new Redis({ ...single, host, port });
+  function retry(attempt: number): number {
+    Object.assign(client.options, login());
+    return reconnectDelayMs(attempt);
+  }
+  const client: Redis = new Redis({
+    ...shared,
+    ...login(),
+    ...(target.kind === "sentinel"
+      ? { sentinels: [...target.hosts], name: target.name ?? "" }
+      : { host, port }),
+    db: target.database,
+    scripts,
+    retryStrategy: retry,
+    sentinelRetryStrategy: retry,
+    // After a failover behind one address the old primary stays connected, as a replica.
+    reconnectOnError: (error) => error.message.startsWith("READONLY"),
+  });
+  return client;
+}
+
+type LoginOptions = Pick<
+  RedisOptions,
+  "username" | "password" | "tls" | "enableTLSForSentinelMode" | "sentinelTLS"
+>;
+
+function loginOptions(
+  target: RedisTarget,
+  { password = target.password, tlsAuthority }: RedisCredentials,
+): LoginOptions {
+  const login = {
+    ...(target.username === undefined ? {} : { username: target.username }),
+    ...(password === undefined ? {} : { password }),
+  };
+  if (!target.tls) {
+    return login;
+  }
+  const tls = tlsOptions(tlsAuthority);
+  // The driver speaks plaintext to whatever Sentinels name, unless it is told all three.
+  return target.kind === "sentinel"
+    ? { ...login, tls, enableTLSForSentinelMode: true, sentinelTLS: tls }
+    : { ...login, tls };
+}
+
+function noCredentials(): RedisCredentials {
+  return {};
 }
 
 /** Its certificate is verified, and so is the name in it, also where our own authority signs it. */

@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
 
 import { type Clock, systemClock, type Timer } from "../../base/clock.js";
+import { within } from "../../base/within.js";
 import { PARTITION_COUNT } from "../../session/partition.js";
 import { AUDIT_LENGTH, AUDIT_RETENTION_MS, type AuditTrail } from "../audit-trail.js";
 import type { SetIncidentCommand, SetIncidentResult } from "../incident.js";
@@ -10,7 +11,13 @@ import type { PartitionSize, StoreCondition } from "../store-measure.js";
 import type { Store, StoreOptions } from "../store.js";
 import { SessionAnswers } from "./answer-sessions.js";
 import { createSession, replaceSession, rotateSession, updateSession } from "./change-sessions.js";
-import { createScriptClient, createSubscriber, parseRedisUrl } from "./connection.js";
+import {
+  CONNECT_TIMEOUT_MS,
+  createScriptClient,
+  createSubscriber,
+  parseRedisUrl,
+  type RedisCredentials,
+} from "./connection.js";
 import { reapSessions, revokeDevice, revokeScope, revokeSession } from "./end-sessions.js";
 import { createKeySpace } from "./keys.js";
 import { measurePartitions } from "./measure-partition.js";
@@ -35,8 +42,8 @@ export interface RedisStoreOptions extends StoreOptions {
   /** `redis[s]://…`, `redis[s]+sentinel://…` or `redis[s]+cluster://…`. */
   readonly url: string;
   readonly clock: Clock;
-  /** Who signs the certificate of Redis, in PEM. @default whom the system trusts */
-  readonly tlsAuthority?: Buffer | undefined;
+  /** Asked before each attempt to connect. @default the URL's password, whom the system trusts */
+  readonly credentials?: (() => RedisCredentials) | undefined;
   /** What every key begins with, so that deployments can share a Redis. @default "cc:" */
   readonly namespace?: string;
   /**
@@ -85,11 +92,11 @@ class RedisStore implements Store {
 
   constructor(options: RedisStoreOptions) {
     this.#options = options;
-    const { commandTimeoutMs = 300, pubSub = true, logRetention, tlsAuthority } = options;
+    const { commandTimeoutMs = 300, pubSub = true, logRetention, credentials } = options;
     const target = parseRedisUrl(options.url);
     const keys = createKeySpace(options.namespace ?? "cc:");
     this.#channel = keys.nudgeChannel;
-    this.#client = createScriptClient(target, { commandTimeoutMs, tlsAuthority });
+    this.#client = createScriptClient(target, { commandTimeoutMs, credentials });
     this.#link = new RedisLink({
       client: this.#client,
       keys,
@@ -106,7 +113,7 @@ class RedisStore implements Store {
     });
     this.log = this.#log;
     this.#subscriber = pubSub
-      ? createSubscriber(target, { commandTimeoutMs, tlsAuthority })
+      ? createSubscriber(target, { commandTimeoutMs, credentials })
       : undefined;
     // Without a listener the library prints; what matters shows in the calls that fail.
     this.#client.on("error", ignore);
@@ -119,7 +126,9 @@ class RedisStore implements Store {
 
   async start(): Promise<void> {
     this.#subscribe();
-    await this.#client.connect().catch(ignore);
+    // Of Sentinels that are away, the driver asks on and on before it says so.
+    const deadlineMs = systemClock.monotonicMs() + CONNECT_TIMEOUT_MS;
+    await within(deadlineMs, this.#client.connect().catch(ignore));
     this.#scheduleReap();
   }
 

@@ -56,6 +56,22 @@ export interface GetStatsResponse {
     | undefined;
   /** The deployment. */
   deploymentId: string;
+  /** The incident mode as this replica acts on it. Absent where none is running. */
+  incident: IncidentMode | undefined;
+}
+
+/** A deployment that is tightened for a time. */
+export interface IncidentMode {
+  /** The staleness bound that is granted. Zero where caches may not answer. */
+  maxStaleness:
+    | Duration
+    | undefined;
+  /** Whether no cache may answer. */
+  stopCaching: boolean;
+  /** Whether no session may be created. */
+  stopCreating: boolean;
+  /** How long it still lasts. */
+  remaining: Duration | undefined;
 }
 
 /** How often an outcome was answered. */
@@ -264,6 +280,7 @@ function createBaseGetStatsResponse(): GetStatsResponse {
     heads: [],
     maxStaleness: undefined,
     deploymentId: "",
+    incident: undefined,
   };
 }
 
@@ -310,6 +327,9 @@ export const GetStatsResponse: MessageFns<GetStatsResponse> = {
     }
     if (message.deploymentId !== "") {
       writer.uint32(90).string(message.deploymentId);
+    }
+    if (message.incident !== undefined) {
+      IncidentMode.encode(message.incident, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -415,6 +435,14 @@ export const GetStatsResponse: MessageFns<GetStatsResponse> = {
             message.deploymentId = reader.string();
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.incident = IncidentMode.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -451,6 +479,104 @@ export const GetStatsResponse: MessageFns<GetStatsResponse> = {
       ? Duration.fromPartial(object.maxStaleness)
       : undefined;
     message.deploymentId = object.deploymentId ?? "";
+    message.incident = (object.incident !== undefined && object.incident !== null)
+      ? IncidentMode.fromPartial(object.incident)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseIncidentMode(): IncidentMode {
+  return { maxStaleness: undefined, stopCaching: false, stopCreating: false, remaining: undefined };
+}
+
+export const IncidentMode: MessageFns<IncidentMode> = {
+  encode(message: IncidentMode, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.maxStaleness !== undefined) {
+      Duration.encode(message.maxStaleness, writer.uint32(10).fork()).join();
+    }
+    if (message.stopCaching !== false) {
+      writer.uint32(16).bool(message.stopCaching);
+    }
+    if (message.stopCreating !== false) {
+      writer.uint32(24).bool(message.stopCreating);
+    }
+    if (message.remaining !== undefined) {
+      Duration.encode(message.remaining, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): IncidentMode {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIncidentMode();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.maxStaleness = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.stopCaching = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.stopCreating = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.remaining = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<IncidentMode>, I>>(base?: I): IncidentMode {
+    return IncidentMode.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<IncidentMode>, I>>(object: I): IncidentMode {
+    const message = createBaseIncidentMode();
+    message.maxStaleness = (object.maxStaleness !== undefined && object.maxStaleness !== null)
+      ? Duration.fromPartial(object.maxStaleness)
+      : undefined;
+    message.stopCaching = object.stopCaching ?? false;
+    message.stopCreating = object.stopCreating ?? false;
+    message.remaining = (object.remaining !== undefined && object.remaining !== null)
+      ? Duration.fromPartial(object.remaining)
+      : undefined;
     return message;
   },
 };

@@ -125,6 +125,11 @@ export const ErrorReason = {
    * applied.
    */
   NOT_STARTED: 28,
+  /**
+   * TENANT_LIMIT_REACHED - RESOURCE_EXHAUSTED: the tenant has as many live sessions as it may. Nothing
+   * was applied.
+   */
+  TENANT_LIMIT_REACHED: 29,
 } as const;
 
 export type ErrorReason = typeof ErrorReason[keyof typeof ErrorReason];
@@ -159,4 +164,5 @@ export namespace ErrorReason {
   export type TOO_MANY_WATCHERS = typeof ErrorReason.TOO_MANY_WATCHERS;
   export type UNKNOWN_POLICY = typeof ErrorReason.UNKNOWN_POLICY;
   export type NOT_STARTED = typeof ErrorReason.NOT_STARTED;
+  export type TENANT_LIMIT_REACHED = typeof ErrorReason.TENANT_LIMIT_REACHED;
 }
