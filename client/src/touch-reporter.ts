@@ -1,5 +1,7 @@
 import type { Clock, Timer } from "./base/clock.js";
+import { toSessionAuthorityError } from "./base/errors.js";
 import { ageMs, instantOf, type Instant } from "./base/instant.js";
+import { retryAfterMsOf } from "./base/retry-after.js";
 import type { ValidationCache } from "./cache/validation-cache.js";
 import type { ClientCounters } from "./counters.js";
 import type { SessionUse, Transport } from "./transport/transport.js";
@@ -33,6 +35,8 @@ export class TouchReporter {
   readonly #options: TouchReporterOptions;
   #waiting = new Map<string, Use>();
   #timer: Timer | undefined;
+  /** The authority asked to be left alone until then. */
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
   #isClosed = false;
 
   constructor(options: TouchReporterOptions) {
@@ -73,8 +77,17 @@ export class TouchReporter {
     }
   }
 
-  /** Reports what waits without waiting for the next interval. */
+  /** Reports what waits without waiting for the next interval, if the authority would listen. */
   flushSoon(): void {
+    const { clock } = this.#options;
+    const leftMs = this.#notBeforeMs - clock.monotonicMs();
+    if (leftMs > 0) {
+      this.#timer?.cancel();
+      this.#timer = clock.setTimer(leftMs, () => {
+        this.flushSoon();
+      });
+      return;
+    }
     this.flush().catch(() => {
       // What could not be reported was kept; nothing else can fail.
     });
@@ -101,7 +114,8 @@ export class TouchReporter {
       counters.touchesReported += items.length;
       this.#dropEnded(items, outcomes);
       return true;
-    } catch {
+    } catch (thrown) {
+      this.#notBeforeMs = clock.monotonicMs() + retryAfterMsOf(toSessionAuthorityError(thrown));
       return false;
     }
   }

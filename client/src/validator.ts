@@ -15,6 +15,7 @@ import type { ValidationCache } from "./cache/validation-cache.js";
 import type { Question } from "./cache/verdict.js";
 import { countOne, type ClientCounters } from "./counters.js";
 import type { RevocationWatch } from "./freshness/revocation-watch.js";
+import { HeldQuestions } from "./held-questions.js";
 import type { ResolvedOptions } from "./options.js";
 import type { TouchReporter } from "./touch-reporter.js";
 import type { Transport } from "./transport/transport.js";
@@ -71,10 +72,12 @@ export class Validator {
   readonly #parts: ValidatorParts;
   readonly #clock: Clock;
   readonly #flights = new SingleFlight();
+  readonly #held: HeldQuestions;
 
   constructor(parts: ValidatorParts) {
     this.#parts = parts;
     this.#clock = parts.options.clock;
+    this.#held = new HeldQuestions(this.#clock);
   }
 
   /** Questions on their way to the authority. */
@@ -127,6 +130,8 @@ export class Validator {
 
   async #fromAuthority(asked: Asked): Promise<Validation> {
     for (let questions = 1; ; questions += 1) {
+      const refusal = this.#held.find(asked.digest);
+      if (refusal !== undefined) return this.#unanswered(asked, refusal);
       const flight = this.#board(asked);
       if (flight === undefined) return this.#unanswered(asked, tooManyCalls());
       const outcome = await settled(flight.reply, asked.signal);
@@ -198,6 +203,9 @@ export class Validator {
       const refusal = cache.fill(question, { digest, reply }, instantOf(this.#clock));
       if (refusal !== undefined) countOne(counters.fillsRefused, refusal);
       return reply;
+    } catch (thrown) {
+      this.#held.note(digest, toSessionAuthorityError(thrown));
+      throw thrown;
     } finally {
       this.#flights.ended(digest, question);
     }

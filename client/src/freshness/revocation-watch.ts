@@ -59,6 +59,7 @@ export class RevocationWatch {
   #isClosed = false;
   #isStaleAllowed = false;
   #staleAccepts = 0;
+  #isCachingStopped = false;
   #lastState: Freshness = "cold";
 
   constructor(options: RevocationWatchOptions) {
@@ -111,10 +112,10 @@ export class RevocationWatch {
     this.#wakeAll();
   }
 
-  /** Resolves once the cache is fresh. */
+  /** Resolves once the cache is fresh, or as fresh as the authority lets it be. */
   async ready(signal: AbortSignal | undefined): Promise<void> {
     this.start();
-    while (this.state() !== "fresh") {
+    while (!this.#isReady()) {
       if (this.#isClosed) throw refused("closed", "the client has been closed");
       if (signal?.aborted === true) throw refused("cancelled", "the caller's signal aborted");
       await this.#nextChange(signal);
@@ -165,7 +166,12 @@ export class RevocationWatch {
       });
       this.#lastState = state;
     }
-    if (state === "fresh") this.#wakeAll();
+    if (this.#isReady()) this.#wakeAll();
+  }
+
+  /** Where the authority stops caching for a time, a service must be able to start all the same. */
+  #isReady(): boolean {
+    return this.#isCachingStopped || this.state() === "fresh";
   }
 
   #context(): FollowingContext {
@@ -180,7 +186,8 @@ export class RevocationWatch {
       followCall: () => this.#followCall(),
       boundMs: () => this.#boundMs,
       learnBound: (maxStalenessMs) => {
-        if (maxStalenessMs <= 0) return;
+        this.#isCachingStopped = maxStalenessMs <= 0;
+        if (this.#isCachingStopped) return;
         this.#boundMs = Math.min(maxStalenessMs, this.#options.maxStalenessMs);
       },
       meetDeployment: (deploymentId) => this.#meetDeployment(deploymentId),

@@ -2,6 +2,7 @@ import type { Timer } from "../base/clock.js";
 import type { SyncReply } from "../base/event.js";
 import { SessionAuthorityError, toSessionAuthorityError } from "../base/errors.js";
 import { instantOf } from "../base/instant.js";
+import { retryAfterMsOf } from "../base/retry-after.js";
 import type { SyncQuestion } from "../cache/log-follower.js";
 import { Backoff, startOverPauseMs } from "./backoff.js";
 import { isPositionRefused, type FollowingContext, type StaleReport } from "./surroundings.js";
@@ -121,7 +122,8 @@ export class SyncLoop {
       return;
     }
     // In health one is due every third of the bound: trying as often adds no load.
-    this.#schedule(Math.min(this.#backoff.nextMs(), this.#intervalMs()));
+    const pauseMs = Math.min(this.#backoff.nextMs(), this.#intervalMs());
+    this.#schedule(Math.max(pauseMs, retryAfterMsOf(error)));
   }
 
   /** Nothing may end the loop: without it there is no lease. */

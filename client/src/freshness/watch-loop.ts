@@ -2,6 +2,7 @@ import type { Timer } from "../base/clock.js";
 import type { SessionAuthorityError } from "../base/errors.js";
 import type { WatchMessage } from "../base/event.js";
 import { instantOf } from "../base/instant.js";
+import { retryAfterMsOf } from "../base/retry-after.js";
 import type { WatchStream } from "../transport/transport.js";
 import { Backoff, startOverPauseMs } from "./backoff.js";
 import { isPositionRefused, type FollowingContext } from "./surroundings.js";
@@ -117,7 +118,8 @@ export class WatchLoop {
     if (openedAtMs !== undefined && clock.monotonicMs() - openedAtMs >= STEADY_MS) {
       this.#backoff.reset();
     }
-    this.#schedule(this.#backoff.nextMs());
+    // On top of it: all who were refused were told the same.
+    this.#schedule(retryAfterMsOf(error) + this.#backoff.nextMs());
   }
 
   #schedule(delayMs: number): void {
