@@ -1,6 +1,5 @@
-import { readFileSync } from "node:fs";
-
 import type { Log } from "./base/log.js";
+import { readSmallFile, UnreadableFileError } from "./base/small-file.js";
 import type { RedisCredentials } from "./store/redis/connection.js";
 import { CertificateError, readCertificates } from "./transport/certificate-files.js";
 
@@ -50,18 +49,18 @@ function read({ passwordPath, caPath }: RedisCredentialFiles): RedisCredentials 
 }
 
 function readPassword(path: string): string {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
-    throw new PasswordFileError(`Cannot use ${path}: it cannot be read (${code})`);
-  }
-  const password = bytes.toString("utf8").replace(/\r?\n$/, "");
-  if (password === "" || bytes.length > PASSWORD_BYTES_MAX || /[\r\n]/.test(password)) {
-    throw new PasswordFileError(
-      `Cannot use ${path}: it must hold one line with a password, at most ${PASSWORD_BYTES_MAX} bytes`,
-    );
+  const password = readLine(path).replace(/\r?\n$/, "");
+  if (password === "" || /[\r\n]/.test(password)) {
+    throw new PasswordFileError(`Cannot use ${path}: it must hold one line with a password`);
   }
   return password;
+}
+
+function readLine(path: string): string {
+  try {
+    return readSmallFile(path, PASSWORD_BYTES_MAX).toString("utf8");
+  } catch (error) {
+    if (!(error instanceof UnreadableFileError)) throw error;
+    throw new PasswordFileError(`Cannot use ${path}: it ${error.why}`);
+  }
 }
