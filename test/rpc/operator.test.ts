@@ -4,7 +4,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 
 import { type Authority, createAuthority } from "#server/server.js";
 
-import { type Child, startChild } from "../support/child.js";
+import { startChild } from "../support/child.js";
 import { freePort } from "../support/free-port.js";
 import { type OperatorRun, runOperator } from "../support/operator.js";
 import { SessionApi } from "../support/session-api.js";
@@ -67,8 +67,8 @@ describe("coatcheck sessions", { timeout: TIMEOUT_MS }, () => {
       ended_by: "admin",
     });
     expect(await json("audit", "--session", sessionId)).toMatchObject([
-      { method: "SessionService/RevokeSession", reason_admin: "ticket 7", status: "OK" },
-      { method: "SessionService/CreateSession", caller: "local" },
+      { method: "RevokeSession", reason_admin: "ticket 7", status: "OK" },
+      { method: "CreateSession", caller: "local" },
     ]);
   });
 
@@ -108,35 +108,6 @@ describe("coatcheck sessions", { timeout: TIMEOUT_MS }, () => {
   });
 });
 
-describe("coatcheck watch", { timeout: TIMEOUT_MS }, () => {
-  it("prints revocations as they happen, and nothing of another tenant", async () => {
-    const watching = start("watch", "--tenant", tenantId, "--limit", "2");
-    await watching.waitForLine(/watching/);
-    const sessionId = await create();
-    await api.revoke({ target: { $case: "sessionId", value: sessionId } });
-    await api.revokeSubject({ tenantId: `${tenantId}-b` });
-    await api.revokeSubject({ tenantId });
-
-    expect(await watching.exited).toMatchObject({ code: 0 });
-    const [, first, second] = watching.stdout.trimEnd().split("\n");
-    expect(first).toMatch(new RegExp(`^\\S+  revoked  ${tenantId}  session ${sessionId}$`));
-    expect(second).toMatch(new RegExp(`^\\S+  revoked  ${tenantId}  subject alice$`));
-    expect(watching.stdout).not.toContain(`${tenantId}-b`);
-  });
-
-  it("is listed among the watchers while it runs", async () => {
-    const watching = start("watch");
-    await watching.waitForLine(/watching/);
-
-    const found = await json("watchers");
-    await watching.kill();
-
-    expect(found).toContainEqual(
-      expect.objectContaining({ client: "coatcheck-cli", streaming: true }),
-    );
-  });
-});
-
 describe("coatcheck stats and incident", { timeout: TIMEOUT_MS }, () => {
   it("shows what the replica has done", async () => {
     await create();
@@ -150,11 +121,26 @@ describe("coatcheck stats and incident", { timeout: TIMEOUT_MS }, () => {
   it("tightens, shows it, and ends it", async () => {
     const set = await json("incident", "set", "--lasts", "10m", "--max-staleness", "1s");
     const during = await json("stats");
+    const shown = await json("incident");
     const end = await json("incident", "end");
+    const after = await json("incident");
+    const told = await json("audit", "--limit", "2");
 
-    expect(set).toMatchObject({ running: true, effective_within_ms: 3103 });
-    expect(during).toMatchObject({ max_staleness_ms: 1000 });
+    expect(told).toMatchObject([
+      { method: "SetIncidentMode", reason_admin: "ended" },
+      { method: "SetIncidentMode", reason_admin: "max_staleness 1000 ms for 600 s" },
+    ]);
+    expect(set).toMatchObject({ running: true, effective_within_ms: 3503 });
+    expect(during).toMatchObject({ max_staleness_ms: 1000, incident: true });
+    expect(shown).toEqual({
+      running: true,
+      max_staleness_ms: 1000,
+      stop_caching: false,
+      stop_creating: false,
+      remaining_ms: expect.any(Number) as number,
+    });
     expect(end).toMatchObject({ running: false });
+    expect(after).toEqual({ running: false });
   });
 
   it("ends everything only when it is told the words", async () => {
@@ -216,11 +202,6 @@ describe("coatcheck serve", { timeout: TIMEOUT_MS }, () => {
     expect(await child.kill("SIGTERM")).toMatchObject({ code: 0 });
   });
 });
-
-function start(...args: readonly string[]): Child {
-  const env = { COATCHECK_TARGET: authority.address };
-  return startChild("server/src/cli/coatcheck.ts", { args, env });
-}
 
 function device(name: string): { id: string; name: string; ipAddress: string; userAgent: string } {
   return { id: "d1", name, ipAddress: "", userAgent: "" };

@@ -1,25 +1,14 @@
 import {
-  Duration,
   GetStatsRequest,
   ListWatchersRequest,
-  RevokeAllSessionsRequest,
-  SetIncidentModeRequest,
   ValidationOutcome,
+  type Watcher,
 } from "@coatcheck/proto";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 
-import { splitMillis } from "../../rpc/convert.js";
 import { call } from "./connection.js";
-import { durationMs, enumName, instantText, revisionText } from "./print.js";
-import type { Operator, Runner } from "./program.js";
-import { causeFields, withCause } from "./sessions.js";
-
-interface IncidentOptions {
-  readonly lasts: number;
-  readonly maxStaleness?: number;
-  readonly stopCaching?: boolean;
-  readonly stopCreating?: boolean;
-}
+import type { Operator, Runner } from "./operator.js";
+import { durationMs, enumName, revisionText } from "./print.js";
 
 const WATCHER_COLUMNS = [
   "client",
@@ -32,9 +21,7 @@ const WATCHER_COLUMNS = [
   "stale_accepts",
 ];
 
-const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-
-/** `stats`, `watchers`, `incident set|end|revoke-all`. */
+/** `stats`, `watchers`. */
 export function addAdminCommands(program: Command, run: Runner): void {
   program
     .command("stats")
@@ -48,56 +35,6 @@ export function addAdminCommands(program: Command, run: Runner): void {
     .action(async () => {
       await run(printWatchers);
     });
-  const incident = program
-    .command("incident")
-    .description("tighten the deployment for a time, or break the glass");
-  incident
-    .command("set")
-    .description("start an incident, or replace the one that is running")
-    .requiredOption("--lasts <duration>", "how long: 30m, 2h; at most 168h", parseDuration)
-    .option("--max-staleness <duration>", "a smaller staleness bound: 1s", parseDuration)
-    .option("--stop-caching", "every validation asks the authority")
-    .option("--stop-creating", "no session is created")
-    .action(async (options: IncidentOptions) => {
-      await run(async (operator) => {
-        await setIncident(operator, options);
-      });
-    });
-  incident
-    .command("end")
-    .description("end the incident now")
-    .action(async () => {
-      await run(async (operator) => {
-        await setIncident(operator, { lasts: 0 });
-      });
-    });
-  addRevokeAll(incident, run);
-}
-
-function addRevokeAll(incident: Command, run: Runner): void {
-  withCause(
-    incident
-      .command("revoke-all")
-      .description("end every session of every tenant")
-      .requiredOption("--confirm <words>", 'must say "revoke all sessions"'),
-  ).action(async (options: Parameters<typeof causeFields>[0] & { readonly confirm: string }) => {
-    await run(async ({ connection, print }) => {
-      const { reason, reasonAdmin, reasonUser, requestId } = causeFields(options);
-      const request = RevokeAllSessionsRequest.create({
-        confirm: options.confirm,
-        reason,
-        reasonAdmin,
-        reasonUser,
-        requestId,
-      });
-      const revokeAll = connection.admin.revokeAllSessions.bind(connection.admin);
-      const reply = await call(connection, revokeAll, request);
-      print.one({
-        partitions: reply.revisions.length,
-        effective_within_ms: durationMs(reply.effectiveWithin),
-      });
-    });
-  });
 }
 
 async function printStats({ connection, print }: Operator): Promise<void> {
@@ -117,6 +54,7 @@ async function printStats({ connection, print }: Operator): Promise<void> {
     events_appended: Number(stats.eventsAppended),
     watchers: stats.watchers,
     syncs: Number(stats.syncs),
+    incident: stats.incident !== undefined,
     ...outcomes,
     heads: stats.heads.map(revisionText),
   });
@@ -127,7 +65,7 @@ async function printWatchers({ connection, print }: Operator): Promise<void> {
   const { watchers } = await call(connection, list, ListWatchersRequest.create());
   print.list(
     WATCHER_COLUMNS,
-    watchers.map((watcher) => ({
+    watchers.toSorted(byLag).map((watcher) => ({
       client: watcher.clientName,
       instance: watcher.instanceId,
       sdk_version: watcher.sdkVersion,
@@ -140,36 +78,8 @@ async function printWatchers({ connection, print }: Operator): Promise<void> {
   );
 }
 
-async function setIncident(
-  { connection, print }: Operator,
-  options: IncidentOptions,
-): Promise<void> {
-  const request = SetIncidentModeRequest.create({
-    maxStaleness: options.maxStaleness === undefined ? undefined : toDuration(options.maxStaleness),
-    stopCaching: options.stopCaching === true,
-    stopCreating: options.stopCreating === true,
-    lasts: toDuration(options.lasts),
-  });
-  const setMode = connection.admin.setIncidentMode.bind(connection.admin);
-  const reply = await call(connection, setMode, request);
-  print.one({
-    running: reply.endsAt !== undefined,
-    ends_at: instantText(reply.endsAt),
-    effective_within_ms: durationMs(reply.effectiveWithin),
-  });
-}
-
-function toDuration(millis: number): Duration {
-  const { seconds, nanos } = splitMillis(millis);
-  return Duration.create({ seconds: BigInt(seconds), nanos });
-}
-
-/** Milliseconds of `500ms`, `30s`, `15m`, `2h`. */
-function parseDuration(text: string): number {
-  const [, digits, unit = ""] = /^(\d{1,9})(ms|s|m|h)$/.exec(text) ?? [];
-  const factor = UNITS[unit];
-  if (digits === undefined || factor === undefined) {
-    throw new InvalidArgumentError("It must be a number with ms, s, m or h.");
-  }
-  return Number(digits) * factor;
+/** Whoever is in trouble first: the furthest behind, then the longest silent. */
+function byLag(a: Watcher, b: Watcher): number {
+  const lag = Number(b.lagEvents) - Number(a.lagEvents);
+  return lag === 0 ? (durationMs(b.lastSyncAge) ?? 0) - (durationMs(a.lastSyncAge) ?? 0) : lag;
 }

@@ -10,7 +10,7 @@ import { type Command, InvalidArgumentError } from "commander";
 
 import { call } from "./connection.js";
 import { enumName, instantText, revisionText, type Row } from "./print.js";
-import type { Operator, Runner } from "./program.js";
+import type { Operator, Runner } from "./operator.js";
 
 interface AuditOptions {
   readonly tenant: string;
@@ -20,16 +20,6 @@ interface AuditOptions {
   readonly limit: number;
 }
 
-const COLUMNS = [
-  "at",
-  "method",
-  "caller",
-  "tenant_id",
-  "subject",
-  "session_id",
-  "reason",
-  "status",
-];
 const PAGE_SIZE_MAX = 500;
 
 /** `audit`: who did what, newest first. */
@@ -66,27 +56,44 @@ async function printEvents({ connection, print }: Operator, options: AuditOption
     rows.push(...page.events.map(viewEvent));
     pageToken = page.nextPageToken;
   } while (pageToken !== "" && rows.length < options.limit);
-  print.list(COLUMNS, rows);
+  print.list(columnsOf(options), rows);
+}
+
+/** What every row would say, because it was asked for, only takes room. */
+function columnsOf({ tenant, subject, session }: AuditOptions): readonly string[] {
+  return [
+    "at",
+    "method",
+    "caller",
+    ...(tenant === "" && session === "" ? ["tenant_id"] : []),
+    ...(subject === "" && session === "" ? ["subject"] : []),
+    ...(session === "" ? ["session_id"] : []),
+    "result",
+    "reason_admin",
+  ];
 }
 
 function viewEvent(event: AuditEvent): Row {
+  const reason =
+    event.reason === RevocationReason.UNSPECIFIED ? "" : enumName(RevocationReason, event.reason);
+  const answered = status[event.statusCode] ?? String(event.statusCode);
   return {
     at: instantText(event.at),
     event_id: event.eventId,
-    method: event.method.replace(/^coatcheck\.v1\./, ""),
+    method: event.method.replace(/^coatcheck\.v1\.(?:\w+\/)?/, ""),
     caller: event.caller,
     tenant_id: event.tenantId,
     subject: event.subject,
     session_id: event.sessionId,
-    reason:
-      event.reason === RevocationReason.UNSPECIFIED ? "" : enumName(RevocationReason, event.reason),
+    reason,
     initiating_entity:
       event.initiatingEntity === InitiatingEntity.UNSPECIFIED
         ? ""
         : enumName(InitiatingEntity, event.initiatingEntity),
     reason_admin: event.reasonAdmin,
     revision: revisionText(event.revision),
-    status: status[event.statusCode] ?? String(event.statusCode),
+    status: answered,
+    result: event.statusCode === 0 && reason !== "" ? reason : answered,
   };
 }
 

@@ -91,7 +91,17 @@ export async function call<Request, Response>(
 export function toCommandError(error: ServiceError): CommandError {
   const reason = reasonOf(error);
   const told = reason === "" ? status[error.code] : `${status[error.code]} ${reason}`;
-  return new CommandError(exitCodeOf(error.code), `${told}: ${error.details}`);
+  return new CommandError(exitCodeOf(error.code), `${told}: ${plainDetails(error.details)}`);
+}
+
+/** One line, without what the gRPC library adds where there was no connection. */
+function plainDetails(details: string): string {
+  return details
+    .replace(/^No connection established\. Last error: (?:Error: )?/, "no connection: ")
+    .replace(/ Resolution note: .*$/s, "")
+    .replace(/[0-9A-F]+:error:[0-9A-F]+:SSL routines:[^:]*:([^:]*):.*$/s, "TLS says $1")
+    .replace(/\s+/g, " ")
+    .replace(/[ .]+$/, "");
 }
 
 function reasonOf(error: ServiceError): string {

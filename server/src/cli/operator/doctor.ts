@@ -1,10 +1,12 @@
-import { readFileSync } from "node:fs";
-
 import type { Command } from "commander";
 
 import { systemClock } from "../../base/clock.js";
+import { silentLog } from "../../base/log.js";
 import { type Config, ConfigError, readConfig } from "../../config.js";
+import { PasswordFileError, redisCredentials } from "../../redis-credentials.js";
+import { parseRedisUrl } from "../../store/redis/connection.js";
 import { type Finding, inspectRedis, InspectionError } from "../../store/redis/inspect.js";
+import { CertificateError } from "../../transport/certificate-files.js";
 import { CommandError, EXIT } from "./exit.js";
 import type { Printer } from "./print.js";
 
@@ -33,20 +35,31 @@ export function addDoctorCommand(program: Command, printer: () => Printer): void
 }
 
 async function inspect(): Promise<readonly Finding[]> {
-  const { redisUrl, namespace, redisCaPath } = readOrRefuse();
+  const { redisUrl, namespace, redisCaPath, redisPasswordPath } = readOrRefuse();
   if (redisUrl === undefined) {
     throw new CommandError(EXIT.usage, "Set COATCHECK_REDIS_URL: without it there is no Redis");
+  }
+  try {
+    parseRedisUrl(redisUrl);
+  } catch (error) {
+    throw new CommandError(EXIT.usage, error instanceof Error ? error.message : "");
   }
   try {
     return await inspectRedis({
       url: redisUrl,
       namespace,
       clock: systemClock,
-      tlsAuthority: redisCaPath === undefined ? undefined : readFileSync(redisCaPath),
+      credentials: redisCredentials(
+        { passwordPath: redisPasswordPath, caPath: redisCaPath },
+        silentLog,
+      ),
     });
   } catch (error) {
     if (error instanceof InspectionError) {
       throw new CommandError(EXIT.unavailable, error.message);
+    }
+    if (error instanceof PasswordFileError || error instanceof CertificateError) {
+      throw new CommandError(EXIT.usage, error.message);
     }
     throw error;
   }

@@ -71,7 +71,7 @@ const tablePrinter: Printer = {
   one: (row) => {
     const table = new Table(BARE);
     for (const [name, value] of Object.entries(row)) {
-      if (value !== undefined && value !== "") table.push([name, show(value, "\n")]);
+      if (show(value) !== "-") table.push([name, show(value, "\n")]);
     }
     console.log(render(table));
   },
@@ -83,20 +83,23 @@ const tablePrinter: Printer = {
   },
 };
 
-// What callers wrote may hold escape sequences, and a terminal obeys them (S-45).
-const UNPRINTABLE = /\p{Cc}/gu;
+// What callers wrote may hold escape sequences, and a terminal obeys them (S-45); and what turns the
+// order of letters around, so that a row reads as it does not say.
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 function printable(text: string): string {
   return text.replace(UNPRINTABLE, "\u00b7");
 }
 
 function show(value: Cell, separator = ", "): string {
-  if (value === undefined || value === "") return "-";
+  if (value === undefined || value.toString() === "") return "-";
   if (typeof value === "boolean") return value ? "yes" : "no";
-  return typeof value === "object"
-    ? value.map(printable).join(separator)
-    : printable(String(value));
+  if (typeof value === "object") return value.map(printable).join(separator);
+  return typeof value === "string" ? printable(value).replace(INSTANT, "$1 $2Z") : String(value);
 }
+
+// In a table seconds do, and the difference is what makes a row fit.
+const INSTANT = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{3}Z$/;
 
 function render(table: { toString(): string }): string {
   return table.toString().replace(/ +$/gm, "");

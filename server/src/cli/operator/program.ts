@@ -1,12 +1,14 @@
 import { Command, CommanderError, Option } from "commander";
 
-import { SERVER_VERSION } from "../../server.js";
+import { SERVER_VERSION } from "../../version.js";
 import { addAdminCommands } from "./admin.js";
 import { addAuditCommand } from "./audit.js";
-import { connect, type Connection, type ConnectionOptions } from "./connection.js";
+import { connect, type ConnectionOptions } from "./connection.js";
 import { addDoctorCommand } from "./doctor.js";
 import { CommandError, EXIT, type ExitCode } from "./exit.js";
-import { createPrinter, type Printer } from "./print.js";
+import { addIncidentCommands } from "./incident.js";
+import type { Runner } from "./operator.js";
+import { createPrinter } from "./print.js";
 import { addServeCommand } from "./serve.js";
 import { addSessionCommands } from "./sessions.js";
 import { addWatchCommand } from "./watch.js";
@@ -17,15 +19,6 @@ import { addWatchCommand } from "./watch.js";
  * how it ended. Nothing secret is ever an argument: everybody on the machine can
  * read those.
  */
-
-/** What a command runs with. */
-export interface Operator {
-  readonly connection: Connection;
-  readonly print: Printer;
-}
-
-/** Runs a command with a connection, and closes that after it. */
-export type Runner = (work: (operator: Operator) => Promise<void>) => Promise<void>;
 
 interface GlobalOptions extends ConnectionOptions {
   readonly json?: boolean;
@@ -85,6 +78,7 @@ function createProgram(): Command {
   addSessionCommands(program, run);
   addWatchCommand(program, run);
   addAdminCommands(program, run);
+  addIncidentCommands(program, run);
   addAuditCommand(program, run);
   addDoctorCommand(program, () => createPrinter(program.opts<GlobalOptions>().json === true));
   return program;

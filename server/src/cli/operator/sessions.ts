@@ -14,7 +14,7 @@ import { randomBase62 } from "../../base/random.js";
 import { call } from "./connection.js";
 import { CommandError, EXIT } from "./exit.js";
 import { durationMs, enumName, instantText, revisionText, type Row } from "./print.js";
-import type { Runner } from "./program.js";
+import type { Runner } from "./operator.js";
 
 /** Options of every command that ends sessions. */
 interface CauseOptions {
@@ -29,15 +29,8 @@ interface SubjectOptions extends CauseOptions {
   readonly device?: string;
 }
 
-const COLUMNS = [
-  "session_id",
-  "state",
-  "created_at",
-  "last_seen_at",
-  "client_id",
-  "device",
-  "origin",
-];
+// All of them are active; the rest of each is in `sessions get` and in --json.
+const COLUMNS = ["session_id", "created_at", "last_seen_at", "client_id", "device"];
 const PAGE_SIZE = 500;
 
 /** What `--reason` takes. */

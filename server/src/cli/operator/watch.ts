@@ -10,11 +10,11 @@ import type { Command } from "commander";
 
 import { randomBase62 } from "../../base/random.js";
 import { sleep } from "../../base/sleep.js";
-import { SERVER_VERSION } from "../../server.js";
+import { SERVER_VERSION } from "../../version.js";
 import { toCommandError } from "./connection.js";
 import { CommandError, EXIT } from "./exit.js";
 import { enumName, instantText, type Printer, revisionText, type Row } from "./print.js";
-import type { Operator, Runner } from "./program.js";
+import type { Operator, Runner } from "./operator.js";
 
 interface WatchOptions {
   readonly tenant: readonly string[];
@@ -25,7 +25,15 @@ interface WatchOptions {
 type StreamEnd = ServiceError | "enough";
 
 const RECONNECT_MS = 500;
-const RETRIED: ReadonlySet<status> = new Set([status.UNAVAILABLE, status.RESOURCE_EXHAUSTED]);
+
+/** What no repetition changes. */
+const FINAL: ReadonlySet<status> = new Set([
+  status.INVALID_ARGUMENT,
+  status.FAILED_PRECONDITION,
+  status.PERMISSION_DENIED,
+  status.UNAUTHENTICATED,
+  status.UNIMPLEMENTED,
+]);
 
 /** `watch`: revocations as they happen. */
 export function addWatchCommand(program: Command, run: Runner): void {
@@ -42,8 +50,10 @@ export function addWatchCommand(program: Command, run: Runner): void {
 }
 
 /**
- * Follows the stream from now on. A stream that ends after it had opened is opened
- * again where it was; one that never opened is the end.
+ * Follows the stream from now on. Once it has opened it is opened again, where it
+ * was, for as long as that takes: a replica restarts just when somebody watches. A
+ * position of other data than the authority has now is dropped, and that is said. A
+ * stream that never opened is the end.
  */
 async function watch(operator: Operator, options: WatchOptions): Promise<void> {
   const limit = options.limit === undefined ? Infinity : Number(options.limit);
@@ -53,7 +63,6 @@ async function watch(operator: Operator, options: WatchOptions): Promise<void> {
   const feed = new Feed(operator.print, limit);
   const instanceId = randomBase62(22);
   for (;;) {
-    const openedBefore = feed.opened;
     const end = await readStream(operator, feed, {
       ...WatchRevocationsRequest.create({
         clientName: "coatcheck-cli",
@@ -67,9 +76,11 @@ async function watch(operator: Operator, options: WatchOptions): Promise<void> {
     if (end === "enough") {
       return;
     }
-    if (!RETRIED.has(end.code) || feed.opened === openedBefore) {
-      throw toCommandError(end);
+    const failure = toCommandError(end);
+    if (!feed.mayGoOn(end.code)) {
+      throw failure;
     }
+    feed.lost(failure.message);
     await sleep(RECONNECT_MS);
   }
 }
@@ -93,10 +104,9 @@ async function readStream(
 
 /** What has been told, and up to where. */
 class Feed {
-  /** How often a stream has opened. */
-  opened = 0;
   deploymentId = "";
   readonly #print: Printer;
+  #state: "new" | "open" | "lost" = "new";
   readonly #position = new Map<number, NonNullable<RevocationEvent["revision"]>>();
   #left: number;
 
@@ -109,14 +119,36 @@ class Feed {
     return [...this.#position.values()];
   }
 
+  /** Whether it is worth trying again after a stream ended so. */
+  mayGoOn(code: status): boolean {
+    const isPositionRefused =
+      this.#position.size > 0 &&
+      (code === status.INVALID_ARGUMENT || code === status.FAILED_PRECONDITION);
+    if (isPositionRefused) {
+      this.#position.clear();
+      this.deploymentId = "";
+      this.#print.line({ kind: "reset" }, "reset: the authority has other data than before");
+    }
+    return this.#state !== "new" && (isPositionRefused || !FINAL.has(code));
+  }
+
+  /** The stream ended. Said once, however long it takes to open it again. */
+  lost(why: string): void {
+    if (this.#state === "open") {
+      this.#print.line({ kind: "disconnected", why }, `disconnected: ${why}; trying again`);
+    }
+    this.#state = "lost";
+  }
+
   /** Prints what a message says. Returns whether that was enough. */
   take({ body }: WatchRevocationsResponse): boolean {
     switch (body?.$case) {
       case "opened":
-        this.opened += 1;
         this.deploymentId = body.value.deploymentId;
         this.#reach(body.value.position);
-        if (this.opened === 1) this.#print.note("watching; Ctrl-C ends it");
+        if (this.#state === "new") this.#print.note("watching; Ctrl-C ends it");
+        if (this.#state === "lost") this.#print.line({ kind: "connected" }, "connected again");
+        this.#state = "open";
         break;
       case "batch":
         this.#printEvents(body.value.events);

@@ -3,7 +3,7 @@ import { Cluster } from "ioredis";
 import type { Clock } from "../../base/clock.js";
 import { PARTITION_COUNT } from "../../session/partition.js";
 import { findChainBreak } from "./audit-chain.js";
-import { createSubscriber, parseRedisUrl } from "./connection.js";
+import { createSubscriber, parseRedisUrl, type RedisCredentials } from "./connection.js";
 import { createKeySpace } from "./keys.js";
 import type { ScriptClient } from "./scripts.js";
 
@@ -27,7 +27,7 @@ export interface InspectOptions {
   readonly url: string;
   readonly namespace: string;
   readonly clock: Clock;
-  readonly tlsAuthority?: Buffer | undefined;
+  readonly credentials?: (() => RedisCredentials) | undefined;
 }
 
 /** A Redis that cannot be reached or does not let us in. The message holds nothing of the URL. */
@@ -70,32 +70,50 @@ interface Node {
 
 /** Looks at a Redis and says what it found, every check once for each node. */
 export async function inspectRedis(options: InspectOptions): Promise<readonly Finding[]> {
-  const { url, clock, tlsAuthority } = options;
+  const { url, clock, credentials } = options;
   const client = createSubscriber(parseRedisUrl(url), {
     commandTimeoutMs: COMMAND_TIMEOUT_MS,
-    tlsAuthority,
+    credentials,
   });
-  client.on("error", () => undefined);
+  // What keeps a connection from coming up is told here alone.
+  let trouble: string | undefined;
+  client.on("error", (error: unknown) => {
+    trouble = codeOf(error) ?? trouble;
+  });
   try {
     await client.connect();
     const nodes = client instanceof Cluster ? client.nodes("master") : [client];
     const findings: Finding[] = [];
     for (const node of nodes) {
-      findings.push(...judge(await look(node, clock)));
+      const { host = "", port = "" } = node.options;
+      const found = judge(await look(node, clock));
+      findings.push(...(nodes.length === 1 ? found : found.map(at(`${host}:${port}`))));
     }
     return [...findings, ...(await inspectData(client, options))];
   } catch (error) {
-    throw new InspectionError(reasonOf(error));
+    throw new InspectionError(reasonOf(codeOf(error) ?? trouble));
   } finally {
     client.disconnect();
   }
 }
 
+/** Of several nodes it matters which one. */
+function at(node: string): (finding: Finding) => Finding {
+  return (finding) => ({ ...finding, detail: `${node}: ${finding.detail}` });
+}
+
 /** Only the code: a driver's error carries hosts and arguments. */
-function reasonOf(error: unknown): string {
-  const code = error instanceof Error ? (/^[A-Z]{4,}/.exec(error.message)?.[0] ?? "") : "";
-  return code === ""
-    ? "Cannot reach Redis: there is no connection"
+function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const nested: unknown = Reflect.get(error, "lastNodeError");
+  const code: unknown = Reflect.get(error, "code");
+  const answered = /^[A-Z]{4,}/.exec(error.message)?.[0];
+  return answered ?? (typeof code === "string" ? `(${code})` : codeOf(nested));
+}
+
+function reasonOf(code = ""): string {
+  return code === "" || code.startsWith("(")
+    ? `Cannot reach Redis: there is no connection ${code}`.trimEnd()
     : `Cannot look at Redis: it answered ${code}`;
 }
 
@@ -129,7 +147,8 @@ function judge(node: Node): Finding[] {
   ];
 }
 
-function judgeVersion(info: Info): Finding {
+/** Whether a release has what our scripts need and not the holes we know of (S-38), by its INFO. */
+export function judgeVersion(info: ReadonlyMap<string, string>): Finding {
   const isValkey = info.has("valkey_version");
   const name = isValkey ? "valkey" : "redis";
   const version = info.get(`${name}_version`) ?? "0";
@@ -182,7 +201,13 @@ function judgePersistence({ info, config }: Node): Finding[] {
   ].filter((text) => text !== "");
   const disk = failed.length === 0 ? [] : [refuse("disk", failed.join(", "))];
   if (info.get("aof_enabled") === "1") {
-    const fsync = config?.get("appendfsync") ?? "unknown";
+    const fsync = config?.get("appendfsync");
+    if (fsync === undefined) {
+      return [
+        ...disk,
+        warn("persistence", "AOF; appendfsync cannot be asked for (CONFIG is denied)"),
+      ];
+    }
     return fsync === "no"
       ? [...disk, warn("persistence", "AOF without fsync: a crash of the machine loses up to 30 s")]
       : [...disk, ok("persistence", `AOF, appendfsync ${fsync}`)];
@@ -238,7 +263,10 @@ function judgeListpack(config: Info | undefined): Finding {
 }
 
 function judgeDebug(config: Info | undefined): Finding {
-  const setting = config?.get("enable-debug-command") ?? "no";
+  const setting = config?.get("enable-debug-command");
+  if (setting === undefined) {
+    return warn("debug-command", "enable-debug-command cannot be asked for (CONFIG is denied)");
+  }
   return setting === "no"
     ? ok("debug-command", "off")
     : warn("debug-command", `${setting}: it can stop and crash the server`);
