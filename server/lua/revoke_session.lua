@@ -30,7 +30,7 @@ local command = cjson.decode(ARGV[4])
 local s = load_session(KEYS[2])
 require_head(s and cutoff_fields(s) or {})
 open_generation()
-if s and is_foreign(s, command.tenants) then
+if is_foreign(s, command.tenants) then
   return { 'NOT_FOUND' }
 end
 local known = recall('revoke')

@@ -51,7 +51,7 @@ local function hand_out(nonce, successor, revision)
   return { 'ROTATED', nonce, successor, revision, text(kind == 'previous' and left or 0), pack_record(s, nil) }
 end
 
-if s and is_foreign(s, command.tenants) then
+if is_foreign(s, command.tenants) then
   return refuse('not-found')
 end
 local known = recall('rotate')

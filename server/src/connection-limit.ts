@@ -3,13 +3,17 @@ import { Server as NetServer } from "node:net";
 
 /**
  * Has a server close connections above a number at once, before TLS costs
- * anything (S-40). Call it after each bind.
+ * anything (S-40), and count them. Call it after each bind.
  *
  * grpc-js has no such option, so this looks where it keeps its listeners; where
  * they are not found it throws, because a limit that is silently off is found by
  * an attacker.
  */
-export function limitConnections(server: GrpcServer, connectionsMax: number): void {
+export function limitConnections(
+  server: GrpcServer,
+  connectionsMax: number,
+  counter: { refused: number },
+): void {
   const listeners: unknown = Reflect.get(server, "http2Servers");
   const found = listeners instanceof Map ? [...listeners.keys()] : [];
   const servers = found.filter((listener) => listener instanceof NetServer);
@@ -18,5 +22,8 @@ export function limitConnections(server: GrpcServer, connectionsMax: number): vo
   }
   for (const listener of servers) {
     listener.maxConnections = connectionsMax;
+    listener.on("drop", () => {
+      counter.refused += 1;
+    });
   }
 }

@@ -19,13 +19,16 @@ export interface SettingsSource {
   readonly path: string | undefined;
   /** The policies without a file. */
   readonly policies: PolicyOverrides;
+  /** Told when there are new settings, before anything else can happen. */
+  readonly onChange?: () => void;
   readonly log: Log;
 }
 
 /** Reads the settings. Throws where the file cannot be used. */
-export function openSettings({ path, policies, log }: SettingsSource): LiveSettings {
+export function openSettings(source: SettingsSource): LiveSettings {
+  const { path, policies, log, onChange } = source;
   if (path !== undefined) {
-    return new LiveFile({ path, build: buildSettings, log });
+    return new LiveFile({ path, build: buildSettings, log, onChange });
   }
   return {
     current: defaultSettings(policies),

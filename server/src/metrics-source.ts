@@ -1,11 +1,18 @@
 import type { CallLoad } from "./rpc/call-load.js";
+import type { DeniedCalls } from "./rpc/denied-calls.js";
+import type { Guards } from "./rpc/guards.js";
 import type { Health } from "./rpc/health.js";
 import type { RevocationCounters } from "./rpc/revocation-environment.js";
 import type { ValidationOutcome } from "./session/outcome.js";
 import type { Store } from "./store/store.js";
 import type { Counters } from "./telemetry/counters.js";
 import type { Measurements } from "./telemetry/measurements.js";
-import type { MetricsSnapshot, MetricsSource, PartitionFeed } from "./telemetry/metrics-source.js";
+import type {
+  Counts,
+  MetricsSnapshot,
+  MetricsSource,
+  PartitionFeed,
+} from "./telemetry/metrics-source.js";
 import type { RevocationHub } from "./watch/revocation-hub.js";
 import type { WatcherRegistry } from "./watch/watcher-registry.js";
 
@@ -17,6 +24,8 @@ export interface MeasuredParts {
   readonly watchers: WatcherRegistry;
   readonly health: Health;
   readonly load: CallLoad;
+  readonly guards: Guards;
+  readonly denied: DeniedCalls;
   readonly measured: Measurements;
   readonly counters: Counters<ValidationOutcome>;
   readonly revocationCounters: RevocationCounters;
@@ -71,6 +80,9 @@ function readCounters(
     sessionsEnded: counters.ended,
     sessionsRejected: measured.calls.rejected,
     callFailures: measured.calls.failures,
+    limitRefusals: readLimitRefusals(parts),
+    callsShed: parts.guards.overload.counters.shed,
+    deniedCallsDropped: parts.denied.dropped,
     eventsAppended: counters.eventsAppended,
     syncs: revocationCounters.syncs,
     staleAccepts: revocationCounters.staleAccepts,
@@ -78,6 +90,10 @@ function readCounters(
     storeOpenPartitions: condition.openPartitions,
     storeBreaks: condition.breaks,
   };
+}
+
+function readLimitRefusals({ guards, watchers }: MeasuredParts): Counts {
+  return new Map([...guards.refusals, ["watchers_max", watchers.counters.refused]]);
 }
 
 function readWatch({ hub, watchers }: MeasuredParts): Pick<MetricsSnapshot, WatchKey> {

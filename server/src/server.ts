@@ -1,17 +1,18 @@
 import { AdminServiceService } from "@coatcheck/proto";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 
+import type { Authority, AuthorityOptions } from "./authority.js";
+import { bind } from "./bind.js";
 import { type Clock, systemClock } from "./base/clock.js";
 import { type Log, silentLog } from "./base/log.js";
 import { sleep } from "./base/sleep.js";
 import { Turns } from "./base/turns.js";
 import { within } from "./base/within.js";
 import type { ListenAddress } from "./config.js";
-import type { LimitOverrides, Limits } from "./configuration/limits.js";
+import type { Limits } from "./configuration/limits.js";
 import { limitConnections } from "./connection-limit.js";
 import { refuseExposure } from "./exposure.js";
 import {
-  type ConnectionLimits,
   DRAIN_MS_MAX,
   DRAIN_RECONNECT_MS,
   grpcOptions,
@@ -23,11 +24,10 @@ import {
 import { serveMetrics } from "./serve-metrics.js";
 import { type LiveSettings, openSettings } from "./live-settings.js";
 import { limitsOf } from "./settings.js";
-import type { PolicyOverrides } from "./policies.js";
 import { type AuthorityStats, createAdminService } from "./rpc/admin-service.js";
 import { CallLoad } from "./rpc/call-load.js";
 import { CallerGate } from "./rpc/caller-gate.js";
-import { eventCodec } from "./rpc/event-codec.js";
+import { codecGranting } from "./rpc/event-codec.js";
 import { Guards } from "./rpc/guards.js";
 import { Health } from "./rpc/health.js";
 import { readable } from "./rpc/readable.js";
@@ -36,19 +36,21 @@ import { DeniedCalls } from "./rpc/denied-calls.js";
 import type { RevocationCounters } from "./rpc/revocation-environment.js";
 import { createRevocationService, RevocationServiceDefinition } from "./rpc/revocation-service.js";
 import { createSessionService, sessionServiceDefinition } from "./rpc/session-service.js";
+import type { StreamEnvironment } from "./rpc/stream.js";
+import { StreamGrants } from "./rpc/stream-grants.js";
 import type { UnaryEnvironment } from "./rpc/unary.js";
 import type { ValidationOutcome } from "./session/outcome.js";
 import { memoryStoreWithin } from "./memory-store-within.js";
-import type { Store, StoreOptions } from "./store/store.js";
+import type { Store } from "./store/store.js";
 import { Counters } from "./telemetry/counters.js";
 import { Measurements } from "./telemetry/measurements.js";
 import type { MetricsServer } from "./telemetry/metrics-server.js";
-import { CertificateFiles, type TlsFiles } from "./transport/certificate-files.js";
+import { CertificateFiles } from "./transport/certificate-files.js";
 import { IncidentBoard } from "./watch/incident-board.js";
 import { SERVER_VERSION } from "./version.js";
 import { RevocationHub } from "./watch/revocation-hub.js";
 import { SyncedInstances } from "./watch/synced-instances.js";
-import { resolveWatchOptions, type WatchOptions } from "./watch/watch-options.js";
+import { resolveWatchOptions } from "./watch/watch-options.js";
 import { WatcherRegistry } from "./watch/watcher-registry.js";
 
 /*
@@ -65,61 +67,7 @@ import { WatcherRegistry } from "./watch/watcher-registry.js";
  * clients do not retry; then unary calls finish; only then is anything forced.
  */
 
-/** How an authority is built. Everything has a default that is safe on one machine. */
-export interface AuthorityOptions {
-  /** @default 127.0.0.1 and any free port */
-  readonly listen?: ListenAddress;
-  /** Where sessions are kept. @default a new memory store */
-  readonly createStore?: (options: StoreOptions & { readonly clock: Clock }) => Store;
-  /** Named policies; what one leaves out is DESIGN §9's default. "default" may be changed. */
-  readonly policies?: PolicyOverrides;
-  /** The staleness bound L, in ms. @default 3000 */
-  readonly maxStalenessMs?: number;
-  /** Whether schemas are served. @default false */
-  readonly reflection?: boolean;
-  /** Certificates. Without them the authority speaks plaintext. */
-  readonly tls?: TlsFiles | undefined;
-  /** The configuration file; it decides about policies where it is given. */
-  readonly configurationPath?: string | undefined;
-  /** Whether another address than loopback may be served without TLS. @default false */
-  readonly dangerousPlaintext?: boolean;
-  /** The clock of the store and the watch; deadlines of calls are the system's. */
-  readonly clock?: Clock;
-  readonly log?: Log;
-  /** Where metrics are served, in the text format of Prometheus. @default nowhere */
-  readonly metricsListen?: ListenAddress | undefined;
-  /** Limits of the watch, for tests that need small ones. */
-  readonly watch?: Partial<WatchOptions>;
-  /** Limits; they come before those of the configuration file. */
-  readonly limits?: LimitOverrides;
-  /** When connections end, for tests that cannot wait for it. */
-  readonly connections?: ConnectionLimits;
-  /** The window over which watchers reconnect when the replica drains, in ms. @default 5000 */
-  readonly drainReconnectMs?: number;
-}
-
-/** A running authority. */
-export interface Authority {
-  /** `host:port` as a gRPC target. */
-  readonly address: string;
-  readonly port: number;
-  /** `host:port` of the metrics; undefined where none are served. */
-  readonly metricsAddress: string | undefined;
-  /** Identifies the data of the store. Rejects while the store has never been reached. */
-  deploymentId(): Promise<string>;
-  /** Whether the store answers, which is what the health service says. */
-  readonly isReady: boolean;
-  /** Whether callers are told apart. Where not, every local caller may do everything. */
-  readonly hasCallers: boolean;
-  /** Reads certificates and configuration again. What cannot be used changes nothing. */
-  reload(): void;
-  stats(): AuthorityStats;
-  /** Stops gracefully, in at most 25 s. Calling it twice waits for the first. */
-  drain(): Promise<void>;
-  /** Stops at once: streams are ended, calls in flight fail. */
-  close(): Promise<void>;
-}
-
+export type { Authority, AuthorityOptions } from "./authority.js";
 export { SERVER_VERSION };
 
 /** Builds an authority and has it listen. Rejects where the address cannot be had. */
@@ -147,6 +95,9 @@ class RunningAuthority implements Authority {
   readonly #server: Server;
   readonly #limits: Limits;
   readonly #guards: Guards;
+  readonly #gate = new CallerGate(() => this.#settings.current.callers);
+  readonly #denied: DeniedCalls;
+  readonly #grants = new StreamGrants();
   readonly #load = new CallLoad();
   readonly #measured = new Measurements();
   readonly #counters = new Counters<ValidationOutcome>();
@@ -164,6 +115,9 @@ class RunningAuthority implements Authority {
     this.#settings = openSettings({
       path: options.configurationPath,
       policies: options.policies ?? {},
+      onChange: () => {
+        this.#grants.recheck();
+      },
       log: this.#log,
     });
     this.#limits = limitsOf(this.#settings.current, options.limits);
@@ -180,11 +134,17 @@ class RunningAuthority implements Authority {
       clock: this.#clock,
       meter: this.#measured.command,
     });
+    this.#denied = new DeniedCalls({
+      clock: systemClock,
+      log: this.#log,
+      gate: this.#gate,
+      trail: this.#store.audit,
+    });
     this.#incidents = new IncidentBoard(this.#clock, this.#maxStalenessMs);
     this.#instances = new SyncedInstances(this.#clock);
     const watch = {
       clock: this.#clock,
-      codec: eventCodec,
+      codec: codecGranting(() => this.#incidents.maxStalenessMs),
       options: resolveWatchOptions({
         watchAgeMaxMs: WATCH_AGE_MAX_MS,
         watchersMax: this.#limits.watchersMax,
@@ -200,8 +160,9 @@ class RunningAuthority implements Authority {
       pullAgesMs: () => this.#hub.readiness(),
       readyWithinMs: READY_WITHIN_MS,
       intervalMs: READINESS_INTERVAL_MS,
+      metadata: this.#guards.metadata,
     });
-    this.#addServices(options, watch.options.pullIntervalMs);
+    this.#addServices(options);
   }
 
   get isReady(): boolean {
@@ -265,6 +226,7 @@ class RunningAuthority implements Authority {
       heads: this.#hub.heads(),
       maxStalenessMs: this.#incidents.maxStalenessMs,
       deploymentId: this.#deploymentId,
+      incident: this.#incidents.mode,
     };
   }
 
@@ -315,14 +277,15 @@ class RunningAuthority implements Authority {
     await this.#store.close();
   }
 
-  #addServices(options: AuthorityOptions, pullIntervalMs: number): void {
-    const gate = new CallerGate(() => this.#settings.current.callers);
-    const shared = { clock: systemClock, log: this.#log, gate };
-    const calls: UnaryEnvironment = {
-      ...shared,
-      metadataBytesMax: this.#limits.metadataBytesMax,
+  #addServices(options: AuthorityOptions): void {
+    const calls: UnaryEnvironment & StreamEnvironment = {
+      clock: systemClock,
+      log: this.#log,
+      gate: this.#gate,
+      metadata: this.#guards.metadata,
       overload: this.#guards.overload,
-      denied: new DeniedCalls({ ...shared, trail: this.#store.audit }),
+      denied: this.#denied,
+      grants: this.#grants,
       load: this.#load,
       meter: this.#measured.calls,
     };
@@ -336,6 +299,7 @@ class RunningAuthority implements Authority {
       rates: this.#guards.rates,
       incidents: this.#incidents,
       counters: this.#counters,
+      onMismatch: this.#denied.noteMismatch.bind(this.#denied),
       turns: new Turns(),
     };
     const revocations = {
@@ -364,7 +328,6 @@ class RunningAuthority implements Authority {
           ...revocations,
           store: this.#store,
           counters: this.#counters,
-          pullIntervalMs,
           stats: () => this.stats(),
         },
         calls,
@@ -385,6 +348,8 @@ class RunningAuthority implements Authority {
       watchers: this.#watchers,
       health: this.#health,
       load: this.#load,
+      guards: this.#guards,
+      denied: this.#denied,
       measured: this.#measured,
       counters: this.#counters,
       revocationCounters: this.#revocationCounters,
@@ -392,20 +357,10 @@ class RunningAuthority implements Authority {
     return await serveMetrics(parts, this.#options, this.#certificates);
   }
 
-  async #listen({ host, port }: ListenAddress): Promise<void> {
-    const name = host.includes(":") ? `[${host}]` : host;
-    this.port = await new Promise<number>((resolve, reject) => {
-      this.#server.bindAsync(
-        `${name}:${port}`,
-        this.#certificates?.credentials ?? ServerCredentials.createInsecure(),
-        (error, bound) => {
-          if (error === null) resolve(bound);
-          else reject(new Error(`Cannot listen on ${name}:${port}: the address cannot be had`));
-        },
-      );
-    });
-    limitConnections(this.#server, this.#limits.connectionsMax);
-    this.address = `${name}:${this.port}`;
+  async #listen(address: ListenAddress): Promise<void> {
+    const credentials = this.#certificates?.credentials ?? ServerCredentials.createInsecure();
+    ({ address: this.address, port: this.port } = await bind(this.#server, address, credentials));
+    limitConnections(this.#server, this.#limits.connectionsMax, this.#guards.connections);
   }
 }
 

@@ -47,10 +47,11 @@ local function load_session(key)
 end
 
 -- Whether the session is none of the tenants that the caller may touch: digests, or
--- nil for a caller of every tenant. To such a caller it does not exist (S-28).
+-- nil for a caller of every tenant. To such a caller it does not exist (S-28). What is
+-- gone may have been anybody's, so what is remembered of it is told to nobody else.
 local function is_foreign(s, tenants)
   for _, tenant in ipairs(tenants or {}) do
-    if s.tenant == tenant then
+    if s and s.tenant == tenant then
       return false
     end
   end

@@ -71,14 +71,15 @@ const definitions = {
     default: 1000,
     max: 60_000,
     unit: "how late timers run, at least half a second long",
-    meaning: "`OVERLOADED` for all but revoking, in order from half of it",
+    meaning: "`OVERLOADED` for all but Syncs and revoking, in order from half of it",
   },
   callsPerCallerMax: {
     ...perCaller,
     default: 1024,
     max: 65_536,
     unit: "unary calls of one caller being worked on",
-    meaning: "`RATE_LIMITED` for all but revoking. One caller cannot fill `callsInFlightMax`",
+    meaning:
+      "`RATE_LIMITED`; Syncs only at twice, revoking only at three times as many. One caller cannot fill `calls_in_flight_max`",
   },
   rateWindowMs: {
     default: 10_000,
@@ -93,6 +94,13 @@ const definitions = {
     max: 100_000_000,
     unit: "creations and logins of one caller in a window",
     meaning: "`RATE_LIMITED`",
+  },
+  createsPerTenantMax: {
+    ...perCaller,
+    default: 5000,
+    max: 100_000_000,
+    unit: "creations and logins of one tenant by one caller in a window",
+    meaning: "`RATE_LIMITED`. One tenant cannot use up what a caller may that serves many",
   },
   createsPerSubjectMax: {
     ...perCaller,
@@ -263,6 +271,7 @@ function mapLimits<Value>(
     callsPerCallerMax: at("callsPerCallerMax"),
     rateWindowMs: at("rateWindowMs"),
     createsPerCallerMax: at("createsPerCallerMax"),
+    createsPerTenantMax: at("createsPerTenantMax"),
     createsPerSubjectMax: at("createsPerSubjectMax"),
     missesPerCallerMax: at("missesPerCallerMax"),
     missesPerSessionMax: at("missesPerSessionMax"),

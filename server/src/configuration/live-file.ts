@@ -1,8 +1,7 @@
-import { readFileSync } from "node:fs";
-
 import { type FileWatch, watchFiles } from "../base/file-watch.js";
 import type { Log } from "../base/log.js";
-import { ConfigurationError, parseConfiguration } from "./read-file.js";
+import { readSmallFile, UnreadableFileError } from "../base/small-file.js";
+import { ConfigurationError, FILE_BYTES_MAX, parseConfiguration } from "./read-file.js";
 import type { ConfigurationFile } from "./schema.js";
 
 /** How a configuration file becomes what the process runs by. */
@@ -10,6 +9,8 @@ export interface LiveFileOptions<Settings> {
   readonly path: string;
   /** Makes the settings, whole. What it throws refuses the file. */
   readonly build: (file: ConfigurationFile, before: Settings | undefined) => Settings;
+  /** Told when there are new settings, before anything else can happen. */
+  readonly onChange?: (() => void) | undefined;
   readonly log: Log;
 }
 
@@ -48,6 +49,8 @@ export class LiveFile<Settings> {
     this.#watch ??= watchFiles([this.#options.path], LOOK_MS, () => {
       this.reload();
     });
+    // It may have changed since it was read.
+    this.reload();
   }
 
   /** Follows it no more. */
@@ -57,12 +60,15 @@ export class LiveFile<Settings> {
 
   /** Reads the file again, where it has changed. Never throws. */
   reload(): void {
-    const { log, path } = this.#options;
+    const { log, onChange, path } = this.#options;
     try {
       const text = readText(path);
       if (text === this.#tried) return;
       this.#tried = text;
+      // An editor that writes in place begins with this, and it would be the default of everything.
+      if (text.trim() === "") throw new ConfigurationError(`Cannot use ${path}: it is empty`);
       this.#current = this.#build(text, this.#current);
+      onChange?.();
       log.info({ path }, "the configuration was reloaded");
     } catch (error) {
       const why = error instanceof ConfigurationError ? error.message : "it cannot be used";
@@ -83,9 +89,9 @@ export class LiveFile<Settings> {
 
 function readText(path: string): string {
   try {
-    return readFileSync(path, "utf8");
+    return readSmallFile(path, FILE_BYTES_MAX).toString("utf8");
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
-    throw new ConfigurationError(`Cannot use ${path}: it cannot be read (${code})`);
+    if (!(error instanceof UnreadableFileError)) throw error;
+    throw new ConfigurationError(`Cannot use ${path}: it ${error.why}`);
   }
 }

@@ -1,4 +1,4 @@
-import { parseDocument } from "yaml";
+import { type Document, isScalar, parseDocument, visit } from "yaml";
 import type { z } from "zod";
 
 import { type ConfigurationFile, fileSchema } from "./schema.js";
@@ -29,18 +29,45 @@ export function parseConfiguration(text: string): ConfigurationFile {
 }
 
 function readYaml(text: string): unknown {
-  // Two keys of one name, and aliases that unfold into gigabytes, are refused by the parser.
-  const document = parseDocument(text, { uniqueKeys: true, prettyErrors: false });
+  // The parser would compare every key of a map with every other: hours for 100,000 keys.
+  const document = parseDocument(text, { uniqueKeys: false, prettyErrors: false });
   const [mistake] = [...document.errors, ...document.warnings];
   if (mistake !== undefined) {
-    const line = text.slice(0, mistake.pos[0]).split("\n").length;
-    throw new ConfigurationError(`line ${line} is not YAML (${mistake.code})`);
+    throw new ConfigurationError(
+      `line ${lineAt(text, mistake.pos[0])} is not YAML (${mistake.code})`,
+    );
   }
+  refuseAmbiguousKeys(document, text);
   try {
     return document.toJS({ maxAliasCount: 100 }) ?? {};
   } catch {
     throw new ConfigurationError("it must not unfold aliases more than 100 times");
   }
+}
+
+/**
+ * Of two keys of one name one would win, and nobody can say which was meant. The one
+ * that names an object's prototype would be lost without a word.
+ */
+function refuseAmbiguousKeys(document: Document, text: string): void {
+  visit(document, {
+    Map: (_, { items }) => {
+      const seen = new Set<unknown>();
+      for (const { key } of items) {
+        const name = isScalar(key) ? String(key.value) : key;
+        if (seen.has(name) || name === "__proto__") {
+          const at = isScalar(key) ? (key.range?.[0] ?? 0) : 0;
+          const what = seen.has(name) ? "repeats a key of its map" : "has __proto__ as a key";
+          throw new ConfigurationError(`line ${lineAt(text, at)} ${what}`);
+        }
+        seen.add(name);
+      }
+    },
+  });
+}
+
+function lineAt(text: string, offset: number): number {
+  return text.slice(0, offset).split("\n").length;
 }
 
 function explain(error: z.ZodError, document: unknown): ConfigurationError {
@@ -74,7 +101,7 @@ function boundOf(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case "invalid_type":
       // Our own kinds of value say their bound; zod's say "Invalid input".
-      return issue.message.startsWith("Invalid input") ? `a ${issue.expected}` : issue.message;
+      return issue.message.startsWith("Invalid input") ? kindOf(issue.expected) : issue.message;
     case "invalid_value":
       return `one of ${issue.values.map(String).join(", ")}`;
     case "too_small":
@@ -90,6 +117,10 @@ function boundOf(issue: z.core.$ZodIssue): string {
     case "unrecognized_keys":
       return issue.message;
   }
+}
+
+function kindOf(expected: string): string {
+  return `${/^[aeiou]/.test(expected) ? "an" : "a"} ${expected}`;
 }
 
 function isSized(issue: z.core.$ZodIssueTooSmall | z.core.$ZodIssueTooBig): boolean {

@@ -24,6 +24,8 @@ export const CALLER_TENANTS_MAX = 64;
 /** Service keys of all callers together: each call that brings one is compared with all. */
 export const SERVICE_KEYS_MAX = 256;
 
+/** Policies of one file: every one is looked at when a tenant names the wrong one. */
+const POLICIES_MAX = 1000;
 const ENTRIES_MAX = 10_000;
 const BINDING = z.enum(["off", "warn", "enforce"]);
 
@@ -93,7 +95,13 @@ export const callerSchema = z.strictObject({
 /** The whole file. Everything in it may be left out. */
 export const fileSchema = z
   .strictObject({
-    policies: z.record(name(), policySchema).default({}),
+    policies: z
+      .record(name(), policySchema)
+      .refine((policies) => Object.keys(policies).length <= POLICIES_MAX, {
+        error: `at most ${POLICIES_MAX} of them`,
+        params: { value: {} },
+      })
+      .default({}),
     tenants: z.array(tenantSchema).max(ENTRIES_MAX).default([]),
     /** Absent: there are no callers to tell apart, and only loopback is served. */
     callers: z.array(callerSchema).min(1).max(CALLERS_MAX).optional(),
@@ -159,7 +167,8 @@ type Context = z.core.$RefinementCtx;
 
 /** Refuses what is named twice: which of the two was meant, nobody can say. */
 function refuseRepeats(values: readonly string[], path: readonly string[], context: Context): void {
-  const repeated = values.find((value, index) => values.indexOf(value) !== index);
+  const seen = new Set<string>();
+  const repeated = values.find((value) => seen.size === seen.add(value).size);
   if (repeated !== undefined) {
     context.addIssue({
       code: "custom",

@@ -1,7 +1,12 @@
-import type { AdminServiceServer, GetStatsResponse } from "@coatcheck/proto";
+import type {
+  AdminServiceServer,
+  GetStatsResponse,
+  IncidentMode as WireIncidentMode,
+} from "@coatcheck/proto";
 
 import type { ValidationOutcome } from "../session/outcome.js";
 import type { Revision } from "../session/revision.js";
+import type { IncidentMode } from "../store/incident.js";
 import type { Store } from "../store/store.js";
 import { millisToDuration, toWireOutcome, toWireRevision } from "./convert.js";
 import { listAuditEvents } from "./list-audit-events.js";
@@ -26,6 +31,8 @@ export interface AuthorityStats {
   readonly heads: readonly Revision[];
   readonly maxStalenessMs: number;
   readonly deploymentId: string;
+  /** The incident mode, where one is running. */
+  readonly incident: IncidentMode | undefined;
 }
 
 /** What the handlers of the admin service work with. */
@@ -44,7 +51,9 @@ export function createAdminService(
   const revoking = { store: store.sessions, counters };
   return {
     getStats: unary(calls, () => Promise.resolve(toWireStats(environment.stats()))),
-    listAuditEvents: unary(calls, (request) => listAuditEvents(store.audit, request)),
+    listAuditEvents: unary(calls, (request, context) =>
+      listAuditEvents(store.audit, request, context),
+    ),
     listWatchers: unary(calls, () => Promise.resolve(listWatchers(environment))),
     revokeAllSessions: unary(calls, (request, context) =>
       revokeAllSessions(revoking, request, context),
@@ -71,5 +80,15 @@ function toWireStats(stats: AuthorityStats): GetStatsResponse {
     heads: stats.heads.map(toWireRevision),
     maxStaleness: millisToDuration(stats.maxStalenessMs),
     deploymentId: stats.deploymentId,
+    incident: stats.incident && toWireIncident(stats.incident),
+  };
+}
+
+function toWireIncident(mode: IncidentMode): WireIncidentMode {
+  return {
+    maxStaleness: millisToDuration(mode.maxStalenessMs ?? 0),
+    stopCaching: mode.stopCaching,
+    stopCreating: mode.stopCreating,
+    remaining: millisToDuration(Math.ceil(mode.leftMs)),
   };
 }

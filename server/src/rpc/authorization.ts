@@ -124,9 +124,19 @@ export function requireTenant(caller: Caller, tenantId: string): void {
   }
 }
 
-/** The tenants whose events a caller gets that asked for these; none means every tenant. */
-export function tenantsToWatch({ tenants }: Caller, asked: readonly string[]): readonly string[] {
-  return asked.length === 0 && tenants !== undefined ? [...tenants] : asked;
+/** The tenants whose events a caller gets that asked for these; undefined: every one. */
+export function tenantsToWatch(
+  { tenants }: Caller,
+  asked: readonly string[],
+): readonly string[] | undefined {
+  return asked.length > 0 ? asked : tenants && [...tenants].sort();
+}
+
+/** Whether a stream that a caller opened is the one it would get now, with its rights of now. */
+export function seesTheSame(request: unknown, before: Caller, now: Caller): boolean {
+  const asked = tenantIdsIn(request);
+  const [then, today] = [before, now].map((caller) => tenantsToWatch(caller, asked));
+  return JSON.stringify(then) === JSON.stringify(today);
 }
 
 function requireTenants(caller: Caller, scope: TenantScope, request: unknown): void {

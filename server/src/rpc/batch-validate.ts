@@ -6,6 +6,7 @@ import {
 
 import type { Caller } from "../callers/caller.js";
 import { partitionOf } from "../session/partition.js";
+import type { AuditOrigin } from "../store/audit-trail.js";
 import { StoreBehindError } from "../store/store-error.js";
 import type { ValidateCommand, ValidateReply } from "../store/session-store.js";
 import { requireTenant } from "./authorization.js";
@@ -37,7 +38,10 @@ interface PendingItem {
 export interface BatchContext {
   readonly caller: Caller;
   readonly callerKey: string;
+  readonly origin: AuditOrigin;
   readonly explain: (error: unknown) => RpcError;
+  /** Told once for each tenant of which items failed before the store was asked. */
+  readonly onRefused: (item: ValidateSessionRequest, told: RpcError) => void;
 }
 
 /** Answers up to 256 tokens with an encoded `BatchValidateSessionsResponse`. */
@@ -66,6 +70,7 @@ class Batch {
   /** Answers what needs no store and groups the rest. */
   read(items: readonly ValidateSessionRequest[]): Map<number, PendingItem[]> {
     const groups = new Map<number, PendingItem[]>();
+    const refused = new Set<string>();
     items.forEach((item, index) => {
       try {
         requireTenant(this.#context.caller, item.tenantId);
@@ -79,7 +84,9 @@ class Batch {
         group.push({ index, command });
         groups.set(partition, group);
       } catch (error) {
-        this.#fail([{ index }], error);
+        const told = this.#fail([{ index }], error);
+        if (!refused.has(item.tenantId)) this.#context.onRefused(item, told);
+        refused.add(item.tenantId);
       }
     });
     return groups;
@@ -123,6 +130,9 @@ class Batch {
         const caller = this.#context.callerKey;
         await this.#environment.rates.countMiss({ caller, sessionId });
       }
+      if (reply.outcome === "binding-mismatch") {
+        this.#environment.onMismatch?.(this.#context.origin, item.command);
+      }
       const bytes = answer(this.#environment, item.command, reply);
       this.results[item.index] = { kind: "response", bytes };
     } catch (error) {
@@ -130,11 +140,13 @@ class Batch {
     }
   }
 
-  #fail(items: readonly { readonly index: number }[], error: unknown): void {
-    const status = toRpcStatus(this.#context.explain(error));
+  #fail(items: readonly { readonly index: number }[], error: unknown): RpcError {
+    const told = this.#context.explain(error);
+    const status = toRpcStatus(told);
     for (const { index } of items) {
       this.results[index] = { kind: "status", status };
     }
+    return told;
   }
 }
 

@@ -4,8 +4,8 @@ import { type Caller, LOCAL_CALLER } from "../callers/caller.js";
 import type { CallerDirectory } from "../callers/caller-directory.js";
 import { parsePeerNames, type PeerNames } from "../callers/peer-names.js";
 import { authorize } from "./authorization.js";
-import { RpcError } from "./status.js";
-import { transportOf } from "./transport-of.js";
+import { NotStartedError, RpcError } from "./status.js";
+import { isObject, transportOf } from "./transport-of.js";
 
 /*
  * Who calls, and whether the caller may. It is asked before anything else about a
@@ -38,7 +38,7 @@ export class CallerGate {
 
   /**
    * Who calls, where it may make this call. Throws `CALLER_UNKNOWN` or
-   * `CALLER_NOT_ALLOWED` otherwise.
+   * `CALLER_NOT_ALLOWED` otherwise, and `NOT_STARTED` where the call is over already.
    */
   admit(call: GatedCall, request: unknown): Caller {
     const caller = this.identify(call);
@@ -65,18 +65,32 @@ export class CallerGate {
   }
 
   #namesOf(call: GatedCall): PeerNames {
-    const connection = transportOf(call)?.session;
-    const isKeyed = typeof connection === "object" && connection !== null;
-    const known = isKeyed ? this.#names.get(connection) : undefined;
+    const transport = transportOf(call);
+    if (transport === undefined) {
+      return parsePeerNames(undefined);
+    }
+    const connection = transport.session;
+    if (!isObject(connection)) {
+      // The stream has been reset since, and grpc-js could not say any more who it came from.
+      throw new NotStartedError(true);
+    }
+    const known = this.#names.get(connection);
     if (known !== undefined) {
       return known;
     }
-    // Absent where the peer was not verified, whatever certificate it showed.
-    const certificate = call.getAuthContext().sslPeerCertificate;
-    const names = parsePeerNames(certificate?.subjectaltname);
-    if (isKeyed) this.#names.set(connection, names);
+    // grpc-js gives no certificate of a peer that was not verified; before 1.14.5 it did, so the
+    // connection is asked too (I-10).
+    const certificate = isVerifiedPeer(connection) && call.getAuthContext().sslPeerCertificate;
+    const names = parsePeerNames(certificate === false ? undefined : certificate?.subjectaltname);
+    this.#names.set(connection, names);
     return names;
   }
+}
+
+/** Whether TLS has verified the other end of an HTTP/2 connection. */
+function isVerifiedPeer(connection: object): boolean {
+  const socket: unknown = Reflect.get(connection, "socket");
+  return isObject(socket) && Reflect.get(socket, "authorized") === true;
 }
 
 const BEARER = /^Bearer ([\x21-\x7e]{1,256})$/i;

@@ -9,6 +9,11 @@ export function callerKey(caller: Caller, peer: string): string {
   return caller === LOCAL_CALLER ? `address ${hostOf(peer)}` : `caller ${caller.name}`;
 }
 
+/** Whether a name that `callerKey` gave is an address. */
+export function isAddress(key: string): boolean {
+  return key.startsWith("address ");
+}
+
 /** Under what name a caller's streams are counted: an instance of it, not the fleet. */
 export function streamKey(caller: Caller, peer: string): string {
   return `${caller.name} ${hostOf(peer)}`;

@@ -101,9 +101,7 @@ export function refuseUnlessCreated(
         metadata: { live_sessions: String(result.liveSessions) },
       });
     case "tenant-full":
-      throw new RpcError("STORE_FULL", "The tenant is at its cap on live sessions", {
-        metadata: { limit: "max_live_sessions" },
-      });
+      throw new RpcError("TENANT_LIMIT_REACHED", "The tenant is at its cap on live sessions");
     case "superseded":
     // Only a login claims, and looks at this first.
     case "claimed":

@@ -1,3 +1,5 @@
+import { status as GrpcCode } from "@grpc/grpc-js";
+
 import type { Clock } from "../base/clock.js";
 import type { Log } from "../base/log.js";
 import { randomBase62 } from "../base/random.js";
@@ -14,10 +16,19 @@ import type { RpcError } from "./status.js";
 /** Refused calls that wait to be recorded; what comes on top is counted and dropped. */
 const WAITING_MAX = 256;
 
+/** Of one caller, or of all strangers: one that floods hides nobody else's refusals. */
+const WAITING_OF_CALLER_MAX = 64;
+
 /** How often what waits is recorded, in ms. With the batch it bounds what a flood can write. */
 const FLUSH_MS = 100;
 
 const DENIALS: ReadonlySet<string> = new Set(["CALLER_NOT_ALLOWED", "CALLER_UNKNOWN"]);
+
+/** What a call was about. */
+interface Asked {
+  readonly tenantId: string;
+  readonly sessionId: string;
+}
 
 /** Where refused calls are recorded. */
 export interface DeniedCallsEnvironment {
@@ -37,6 +48,7 @@ export interface DeniedCallsEnvironment {
 export class DeniedCalls {
   readonly #environment: DeniedCallsEnvironment;
   #waiting: DeniedCall[] = [];
+  readonly #waitingOf = new Map<string, number>();
   #dropped = 0;
   #isFlushing = false;
 
@@ -51,20 +63,38 @@ export class DeniedCalls {
 
   /** Records a failed call where it was refused because of who called. */
   note(call: GatedCall, request: unknown, error: RpcError): void {
-    if (!DENIALS.has(error.reason)) {
-      return;
+    if (DENIALS.has(error.reason)) {
+      const origin = { method: call.getPath().slice(1), caller: this.#nameOf(call) };
+      this.#record(origin, askedIn(request), error.code);
     }
-    if (this.#waiting.length >= WAITING_MAX) {
+  }
+
+  /** Records a failed part of a call that was answered, where it was refused for the same reason. */
+  noteItem(origin: AuditOrigin, item: unknown, { reason, code }: RpcError): void {
+    if (DENIALS.has(reason)) this.#record(origin, askedIn(item), code);
+  }
+
+  /**
+   * Records that a token was presented from elsewhere than its session is bound to, which is
+   * how a stolen one looks (S-31). The call is answered, so its status is OK.
+   */
+  noteMismatch(origin: AuditOrigin, asked: Asked): void {
+    this.#record(origin, asked, GrpcCode.OK);
+  }
+
+  #record(origin: AuditOrigin, { tenantId, sessionId }: Asked, statusCode: GrpcCode): void {
+    const waitingOf = this.#waitingOf.get(origin.caller) ?? 0;
+    if (this.#waiting.length >= WAITING_MAX || waitingOf >= WAITING_OF_CALLER_MAX) {
       this.#dropped += 1;
       return;
     }
+    this.#waitingOf.set(origin.caller, waitingOf + 1);
     this.#waiting.push({
-      method: call.getPath().slice(1),
-      caller: this.#nameOf(call),
+      ...origin,
       eventId: randomBase62(22),
-      tenantId: textOf(request, "tenantId"),
-      sessionId: textOf(request, "sessionId"),
-      statusCode: error.code,
+      tenantId,
+      sessionId,
+      statusCode,
     });
     this.#schedule();
   }
@@ -76,6 +106,12 @@ export class DeniedCalls {
     } catch {
       return "";
     }
+  }
+
+  #leave(caller: string): void {
+    const left = (this.#waitingOf.get(caller) ?? 0) - 1;
+    if (left > 0) this.#waitingOf.set(caller, left);
+    else this.#waitingOf.delete(caller);
   }
 
   #schedule(): void {
@@ -98,6 +134,7 @@ export class DeniedCalls {
     const batch = this.#waiting.splice(0, DENIED_BATCH_MAX);
     const groups = new Map<number, DeniedCall[]>();
     for (const call of batch) {
+      this.#leave(call.caller);
       const partition = partitionOfCaller(call);
       groups.set(partition, [...(groups.get(partition) ?? []), call]);
     }
@@ -127,8 +164,30 @@ const TEXT_CHARS_MAX = 128;
 // Control characters and halves of a pair that the cut has left.
 const UNPRINTABLE = /[\p{Cc}\p{Cs}]/gu;
 
-function textOf(request: unknown, field: string): string {
-  const value: unknown =
-    typeof request === "object" && request !== null ? Reflect.get(request, field) : undefined;
+function askedIn(request: unknown): Asked {
+  return { tenantId: tenantIn(request), sessionId: sessionIn(request) };
+}
+
+/** The tenant that a call asked for; of several nobody can say which one was meant. */
+function tenantIn(request: unknown): string {
+  const several = fieldOf(request, "tenantIds");
+  return Array.isArray(several) && several.length === 1
+    ? toText(several[0])
+    : toText(fieldOf(request, "tenantId"));
+}
+
+/** The session that a call named. Never a token, which may stand in the same place. */
+function sessionIn(request: unknown): string {
+  const target = fieldOf(request, "target");
+  return fieldOf(target, "$case") === "sessionId"
+    ? toText(fieldOf(target, "value"))
+    : toText(fieldOf(request, "sessionId"));
+}
+
+function fieldOf(request: unknown, field: string): unknown {
+  return typeof request === "object" && request !== null ? Reflect.get(request, field) : undefined;
+}
+
+function toText(value: unknown): string {
   return typeof value === "string" ? value.slice(0, TEXT_CHARS_MAX).replace(UNPRINTABLE, "?") : "";
 }

@@ -79,6 +79,14 @@ export const eventCodec: WatchCodec = {
     }),
 };
 
+/** The codec, with the bound of the moment in each Opened: an incident may have lowered it. */
+export function codecGranting(maxStalenessMs: () => number): WatchCodec {
+  return {
+    ...eventCodec,
+    opened: (opening) => eventCodec.opened({ ...opening, maxStalenessMs: maxStalenessMs() }),
+  };
+}
+
 /** The answer to a Sync, with its events copied and not encoded again. */
 export function encodeSyncAnswer(
   answer: SyncAnswer,

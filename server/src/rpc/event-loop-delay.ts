@@ -17,6 +17,7 @@ export class EventLoopDelay {
   readonly #clock: Clock;
   readonly #onSample: () => void;
   readonly #latenessMs: number[] = [];
+  #standingMs = 0;
   #timer: Timer | undefined;
 
   /** `onSample` is called after each sample. */
@@ -27,7 +28,7 @@ export class EventLoopDelay {
 
   /** By how much timers have been late for half a second at least, in ms. */
   get standingMs(): number {
-    return this.#latenessMs.length < SAMPLES ? 0 : Math.min(...this.#latenessMs);
+    return this.#standingMs;
   }
 
   /** Begins to measure. */
@@ -38,6 +39,8 @@ export class EventLoopDelay {
       if (this.#latenessMs.length > SAMPLES) {
         this.#latenessMs.shift();
       }
+      // Here and not where it is asked for, which is at every call.
+      this.#standingMs = this.#latenessMs.length < SAMPLES ? 0 : Math.min(...this.#latenessMs);
       this.#onSample();
       this.start();
     });

@@ -1,6 +1,7 @@
 import { randomInt } from "node:crypto";
 
 import {
+  CALLER_SHARES,
   SHEDDING_CLASS_OF,
   SHEDDING_CLASSES,
   SHEDDING_SHARES,
@@ -19,12 +20,13 @@ import { RpcError } from "./status.js";
  *
  * As load rises, classes of calls are refused one after the other, as the table
  * in shedding-order.ts says; as it falls they come back in the reverse order.
- * A late event loop never refuses a revocation: it is not what made it late, and
- * it is what an attacker would like to see refused.
+ * A late event loop never refuses a revocation or a Sync: they are not what made it
+ * late, and they are what an attacker would like to see refused.
  *
  * A caller with more calls in flight than its share is refused on its own account,
- * so that one that floods does not bring the load to where others are shed. What
- * it revokes goes through all the same.
+ * so that one that floods does not bring the load to where others are shed. For
+ * Syncs and for revocations its share is larger, but it has one: without it a flood
+ * of Syncs would have every other caller shed.
  */
 
 /** The limits that decide about admission, with the defaults and bounds of the configuration. */
@@ -39,7 +41,8 @@ export interface OverloadLimits {
 
 /** How often calls were refused, by why. */
 export interface SheddingCounters {
-  readonly shed: Record<SheddingClass, number>;
+  /** Because there was too much work, by method. */
+  readonly shed: Map<string, number>;
   /** Refused because one caller had too many calls in flight. */
   callerBusy: number;
 }
@@ -48,13 +51,13 @@ export interface SheddingCounters {
 // they went.
 const RETRY_MS = { min: 250, max: 750 };
 
-// A class may be shed for the event loop's sake up to here, which is short of revoking.
-const DELAY_SHARE_MAX = 0.99;
+// Classes may be shed for the event loop's sake up to here, which is short of Syncs.
+const DELAY_SHARE_MAX = 0.94;
 
 /** Decides which calls are worked on, and counts those that are. */
 export class Overload {
   readonly counters: SheddingCounters = {
-    shed: { list: 0, create: 0, touch: 0, validate: 0, revoke: 0 },
+    shed: new Map(Object.keys(SHEDDING_CLASS_OF).map((path) => [path.slice(1), 0])),
     callerBusy: 0,
   };
   readonly #limits: OverloadLimits;
@@ -83,8 +86,8 @@ export class Overload {
     this.update();
     // A method that nobody put into the table is not worth more than a list.
     const sheddingClass = SHEDDING_CLASS_OF[path] ?? "list";
-    if (SHEDDING_CLASSES.indexOf(sheddingClass) < this.#level) {
-      this.counters.shed[sheddingClass] += 1;
+    if (this.#level > 0 && SHEDDING_CLASSES.indexOf(sheddingClass) < this.#level) {
+      countOne(this.counters.shed, path.slice(1));
       throw new RpcError("OVERLOADED", "The authority has more calls than it can answer", {
         metadata: { shed: sheddingClass },
         retryAfterMs: retryAfterMs(),
@@ -122,15 +125,20 @@ export class Overload {
       return;
     }
     const count = this.#callers.get(caller) ?? 0;
-    if (count >= callsPerCallerMax && sheddingClass !== "revoke") {
+    const bound = callsPerCallerMax * CALLER_SHARES[sheddingClass];
+    if (count >= bound) {
       this.counters.callerBusy += 1;
       throw new RpcError("RATE_LIMITED", "The caller has as many calls in flight as it may", {
-        metadata: { limit: "calls_per_caller_max", bound: String(callsPerCallerMax) },
+        metadata: { limit: "calls_per_caller_max", bound: String(bound) },
         retryAfterMs: retryAfterMs(),
       });
     }
     this.#callers.set(caller, count + 1);
   }
+}
+
+function countOne(counts: Map<string, number>, name: string): void {
+  counts.set(name, (counts.get(name) ?? 0) + 1);
 }
 
 function retryAfterMs(): number {

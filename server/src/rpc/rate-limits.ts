@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
 
 import { hashParts } from "../session/partition.js";
+import { isAddress } from "./caller-key.js";
 import { RpcError } from "./status.js";
 
 /*
@@ -11,11 +12,15 @@ import { RpcError } from "./status.js";
  * a limit that costs the store a write is a way to flood it. A deployment of n
  * replicas admits n times as much.
  *
- * Callers are few: configured ones, or addresses that can hold a connection. But
- * subjects and session ids are chosen by whoever floods. So these are not kept but
- * hashed into a fixed number of slots, and memory stays flat however many there
- * are. Two in one slot share a limit; which do is decided by a secret of the
- * process, so that nobody can aim at another.
+ * Configured callers are few. Tenants, subjects, session ids and addresses are as
+ * many as whoever floods likes. So these are not kept but hashed into a fixed number
+ * of slots, and memory stays flat however many there are. Two in one slot share a
+ * limit; which do is decided by a secret of the process, so that nobody can aim at
+ * another.
+ *
+ * The narrowest limit is asked first, and what it refuses is not counted by the
+ * wider ones. Otherwise one subject, refused ten thousand times, would use up what
+ * its tenant may create, and one tenant what a caller may that serves many.
  *
  * A miss takes the place of the answer it was counted for and of no other: right
  * tokens are answered whoever else asks for wrong ones. A limit that refused the
@@ -26,6 +31,8 @@ import { RpcError } from "./status.js";
 /** The limits that are rates, each for one window. 0: no limit. */
 export interface RateLimitSettings {
   readonly createsPerCallerMax: number;
+  /** Of one tenant by one caller. */
+  readonly createsPerTenantMax: number;
   readonly createsPerSubjectMax: number;
   readonly missesPerCallerMax: number;
   readonly missesPerSessionMax: number;
@@ -52,16 +59,28 @@ export interface Miss {
 // a replica can do, so that a flood of many subjects meets the caller's limit and not its slots'.
 const SLOT_MASK = (1 << 14) - 1;
 
+type RateName = Exclude<keyof RateLimitSettings, "rateWindowMs">;
+
+/** As the configuration names them, and so the error. */
+const FILE_KEYS: Readonly<Record<RateName, string>> = {
+  createsPerCallerMax: "creates_per_caller_max",
+  createsPerTenantMax: "creates_per_tenant_max",
+  createsPerSubjectMax: "creates_per_subject_max",
+  missesPerCallerMax: "misses_per_caller_max",
+  missesPerSessionMax: "misses_per_session_max",
+};
+
 /** Counts creations and misses, and refuses what is above the limits. */
 export class RateLimits {
-  /** How often each limit refused. */
-  readonly refusals = new Map<string, number>();
+  /** How often each limit refused, by its name in the file. */
+  readonly refusals = new Map(Object.values(FILE_KEYS).map((name) => [name, 0]));
   readonly #secret = randomBytes(16).toString("base64url");
   readonly #limiters: Readonly<Record<RateName, RateLimiterMemory | undefined>>;
 
   constructor(settings: RateLimitSettings) {
     this.#limiters = {
       createsPerCallerMax: limiter(settings, "createsPerCallerMax"),
+      createsPerTenantMax: limiter(settings, "createsPerTenantMax"),
       createsPerSubjectMax: limiter(settings, "createsPerSubjectMax"),
       missesPerCallerMax: limiter(settings, "missesPerCallerMax"),
       missesPerSessionMax: limiter(settings, "missesPerSessionMax"),
@@ -70,16 +89,21 @@ export class RateLimits {
 
   /** Counts a creation; rejects with RATE_LIMITED where it is one too many. */
   async admitCreate({ caller, tenantId, subject }: CreationAttempt): Promise<void> {
-    await this.#consume("createsPerCallerMax", caller);
     if (subject !== "") {
       await this.#consume("createsPerSubjectMax", this.#slotOf(tenantId, subject));
     }
+    await this.#consume("createsPerTenantMax", this.#slotOf(caller, tenantId));
+    await this.#consume("createsPerCallerMax", this.#keyOf(caller));
   }
 
   /** Counts a miss; rejects with RATE_LIMITED where it is one too many. */
   async countMiss({ caller, sessionId }: Miss): Promise<void> {
-    await this.#consume("missesPerCallerMax", caller);
     await this.#consume("missesPerSessionMax", this.#slotOf(sessionId));
+    await this.#consume("missesPerCallerMax", this.#keyOf(caller));
+  }
+
+  #keyOf(caller: string): string | number {
+    return isAddress(caller) ? this.#slotOf(caller) : caller;
   }
 
   #slotOf(...parts: readonly string[]): number {
@@ -104,16 +128,6 @@ export class RateLimits {
     }
   }
 }
-
-type RateName = Exclude<keyof RateLimitSettings, "rateWindowMs">;
-
-/** As the configuration names them, and so the error. */
-const FILE_KEYS: Readonly<Record<RateName, string>> = {
-  createsPerCallerMax: "creates_per_caller_max",
-  createsPerSubjectMax: "creates_per_subject_max",
-  missesPerCallerMax: "misses_per_caller_max",
-  missesPerSessionMax: "misses_per_session_max",
-};
 
 function limiter(settings: RateLimitSettings, name: RateName): RateLimiterMemory | undefined {
   const points = settings[name];

@@ -8,7 +8,7 @@ import {
 import type { handleServerStreamingCall, handleUnaryCall, UntypedHandleCall } from "@grpc/grpc-js";
 
 import type { RevocationEnvironment } from "./revocation-environment.js";
-import { stream } from "./stream.js";
+import { stream, type StreamEnvironment } from "./stream.js";
 import { syncRevocations } from "./sync-revocations.js";
 import { unary, type UnaryEnvironment } from "./unary.js";
 import { watchRevocations } from "./watch-revocations.js";
@@ -50,7 +50,7 @@ export const RevocationServiceDefinition = {
 /** The handlers of RevocationService; register them with `RevocationServiceDefinition`. */
 export function createRevocationService(
   environment: RevocationEnvironment,
-  calls: UnaryEnvironment,
+  calls: UnaryEnvironment & StreamEnvironment,
 ): RevocationHandlers {
   return {
     watchRevocations: stream(calls, async (request: WatchRevocationsRequest, context) => {

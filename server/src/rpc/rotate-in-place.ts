@@ -46,6 +46,8 @@ async function rotate(
   const nonce = randomBytes(16);
   const eventId = randomBase62(22);
   for (let attempt = 1; ; attempt += 1) {
+    // It may have waited for its turn.
+    context.check();
     const raised = raises(rotation.request) ? await raise(environment, rotation) : undefined;
     if (raised === "not-found") {
       return refuse("not-found", undefined);

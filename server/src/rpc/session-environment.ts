@@ -1,7 +1,8 @@
 import type { Turns } from "../base/turns.js";
 import type { RevocationReason, ValidationOutcome } from "../session/outcome.js";
 import type { SessionPolicy } from "../session/policy.js";
-import type { RequestRecord, SessionStore } from "../store/session-store.js";
+import type { AuditOrigin } from "../store/audit-trail.js";
+import type { RequestRecord, SessionStore, ValidateCommand } from "../store/session-store.js";
 import { StoreUnavailableError } from "../store/store-error.js";
 import { hashParts, keyDigest } from "../session/partition.js";
 import type { RateLimits } from "./rate-limits.js";
@@ -32,6 +33,8 @@ export interface SessionEnvironment {
    * time in this replica, they conflict with those of other replicas only.
    */
   readonly turns: Turns;
+  /** Told of a token that was presented from elsewhere than its session is bound to (S-31). */
+  readonly onMismatch?: (origin: AuditOrigin, command: ValidateCommand) => void;
   /** What a tenant may do; undefined: whatever all may. */
   tenantRules(tenantId: string): TenantRules | undefined;
 }

@@ -71,14 +71,16 @@ export function createSessionService(
       enforceRules(rules.create, request);
       return await createSession(environment, request, context);
     }),
-    validateSession: unary(calls, (request, { callerKey }) =>
-      validateSession(environment, request, callerKey),
+    validateSession: unary(calls, (request, context) =>
+      validateSession(environment, request, context),
     ),
-    batchValidateSessions: unary(calls, (request, { caller, callerKey }) =>
+    batchValidateSessions: unary(calls, (request, { caller, callerKey, origin }) =>
       batchValidateSessions(environment, request, {
         caller,
         callerKey,
+        origin,
         explain: (error) => explain(error, batchPath, calls.log),
+        onRefused: (item, told) => calls.denied?.noteItem(origin, item, told),
       }),
     ),
     touchSessions: unary(calls, (request, { caller }) =>

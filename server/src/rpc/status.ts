@@ -88,6 +88,7 @@ const CODES: Readonly<Record<ErrorReasonName, GrpcCode>> = {
   TOO_MANY_WATCHERS: GrpcCode.RESOURCE_EXHAUSTED,
   UNKNOWN_POLICY: GrpcCode.INVALID_ARGUMENT,
   NOT_STARTED: GrpcCode.DEADLINE_EXCEEDED,
+  TENANT_LIMIT_REACHED: GrpcCode.RESOURCE_EXHAUSTED,
 };
 
 /** A call that came to nothing because nobody waits for it any more: never started. */

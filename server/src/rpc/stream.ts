@@ -6,13 +6,16 @@ import type { Log } from "../base/log.js";
 import type { Caller } from "../callers/caller.js";
 import type { WatchSink } from "../watch/watch-sink.js";
 import { type CallMeter, measureCall } from "./call-meter.js";
-import type { CallerGate } from "./caller-gate.js";
+import type { CallerGate, GatedCall } from "./caller-gate.js";
+import { seesTheSame } from "./authorization.js";
 import { streamKey } from "./caller-key.js";
 import type { DeniedCalls } from "./denied-calls.js";
+import type { MetadataLimit } from "./metadata-limit.js";
 import { refuseUnreadable } from "./readable.js";
-import { toServiceError } from "./status.js";
+import { RpcError, toServiceError } from "./status.js";
+import type { StreamGrants } from "./stream-grants.js";
 import { isObject, type Transport, transportOf } from "./transport-of.js";
-import { explain, refuseLargeMetadata } from "./unary.js";
+import { explain } from "./unary.js";
 
 /*
  * Every streaming method goes through this wrapper. Beyond what unary.ts guards
@@ -34,10 +37,11 @@ import { explain, refuseLargeMetadata } from "./unary.js";
 export interface StreamEnvironment {
   readonly clock: Clock;
   readonly log: Log;
-  /** Bytes of metadata above which a stream is refused (S-40). */
-  readonly metadataBytesMax: number;
+  readonly metadata: MetadataLimit;
   /** Says who calls, and refuses who may not. */
   readonly gate: CallerGate;
+  /** Ends streams whose callers may no longer have them. */
+  readonly grants?: StreamGrants;
   /** Records the streams that were refused because of who called. */
   readonly denied?: DeniedCalls;
   /** Where finished streams are counted. */
@@ -85,15 +89,41 @@ export function stream<Request, Response>(
 
     async function start(): Promise<void> {
       try {
-        refuseLargeMetadata(call.metadata, environment.metadataBytesMax);
+        environment.metadata.check(call.metadata);
         refuseUnreadable(call.request);
         const caller = environment.gate.admit(call, call.request);
-        await work(call.request, { sink, caller, streamKey: streamKey(caller, call.getPeer()) });
+        const context = { sink, caller, streamKey: streamKey(caller, call.getPeer()) };
+        await holdWhileGranted(environment, { call, context }, async () => {
+          await work(call.request, context);
+        });
       } finally {
         sink.release();
       }
     }
   };
+}
+
+interface OpenStream {
+  readonly call: GatedCall & { readonly request: unknown };
+  readonly context: StreamContext;
+}
+
+/** Serves until the caller may not have the stream any more, or would get another one. */
+async function holdWhileGranted(
+  { gate, grants }: StreamEnvironment,
+  { call, context }: OpenStream,
+  serve: () => Promise<void>,
+): Promise<void> {
+  if (grants === undefined) {
+    await serve();
+    return;
+  }
+  await grants.hold(() => {
+    const now = gate.admit(call, call.request);
+    if (!seesTheSame(call.request, context.caller, now)) {
+      throw new RpcError("DRAINING", "What the caller may see has changed: reconnect");
+    }
+  }, serve);
 }
 
 class CallSink<Request, Response> implements WatchSink {

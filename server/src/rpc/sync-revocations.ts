@@ -21,7 +21,9 @@ export async function syncRevocations(
     heads: hub.heads(),
     caller,
   });
-  const answer = await answerSync({ hub, clock, maxStalenessMs }, receiver);
+  // Clients wait for a quarter of the bound they were granted; 0 grants none and they keep theirs.
+  const boundMs = incidents.maxStalenessMs === 0 ? maxStalenessMs : incidents.maxStalenessMs;
+  const answer = await answerSync({ hub, clock, maxStalenessMs: boundMs }, receiver);
   counters.syncs += 1;
   counters.staleAccepts += Number(request.staleAccepts);
   instances.note({

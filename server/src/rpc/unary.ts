@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 
-import type { handleUnaryCall, Metadata, ServerUnaryCall } from "@grpc/grpc-js";
+import type { handleUnaryCall, ServerUnaryCall } from "@grpc/grpc-js";
 
 import type { Clock } from "../base/clock.js";
 import { traceOf } from "../base/error-trace.js";
@@ -12,6 +12,7 @@ import type { DeniedCalls } from "./denied-calls.js";
 import type { CallerGate } from "./caller-gate.js";
 import { type CallMeter, measureCall } from "./call-meter.js";
 import { callerKey } from "./caller-key.js";
+import type { MetadataLimit } from "./metadata-limit.js";
 import type { Overload } from "./overload.js";
 import { refuseUnreadable } from "./readable.js";
 import { NotStartedError, RpcError, toRpcError, toServiceError } from "./status.js";
@@ -36,8 +37,7 @@ export interface UnaryEnvironment {
   /** The clock that grpc-js counts deadlines by, so the system's. */
   readonly clock: Clock;
   readonly log: Log;
-  /** Bytes of metadata above which a call is refused (S-40). */
-  readonly metadataBytesMax: number;
+  readonly metadata: MetadataLimit;
   /** Says who calls, and refuses who may not. */
   readonly gate: CallerGate;
   /** Records the calls that were refused because of who called. */
@@ -102,7 +102,7 @@ async function start<Request, Response>(
   work: UnaryWork<Request, Response>,
   call: ServerUnaryCall<Request, Response>,
 ): Promise<Response> {
-  refuseLargeMetadata(call.metadata, environment.metadataBytesMax);
+  environment.metadata.check(call.metadata);
   refuseUnreadable(call.request);
   const caller = environment.gate.admit(call, call.request);
   const context = new UnaryContext(call, environment.clock, caller);
@@ -129,19 +129,6 @@ export function explain(error: unknown, method: string, log: Log): RpcError {
     "call failed for an unknown reason",
   );
   return new RpcError("INTERNAL", told.message, { metadata: { log_id: requestId } });
-}
-
-/** Throws where a call's metadata is larger than a caller needs: it is a flood (S-40). */
-export function refuseLargeMetadata(metadata: Metadata, bytesMax: number): void {
-  let bytes = 0;
-  for (const key of Object.keys(metadata.getMap())) {
-    for (const value of metadata.get(key)) {
-      bytes += key.length + value.length;
-    }
-  }
-  if (bytes > bytesMax) {
-    throw new RpcError("OVERLOADED", `Cannot take ${bytes} bytes of metadata: at most ${bytesMax}`);
-  }
 }
 
 class UnaryContext<Request, Response> implements CallContext {

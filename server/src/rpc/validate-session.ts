@@ -5,6 +5,7 @@ import type { ValidateCommand, ValidateReply } from "../store/session-store.js";
 import { floorMillis, fromWireRevision } from "./convert.js";
 import { enforceRules, invalidField } from "./rules.js";
 import type { SessionEnvironment } from "./session-environment.js";
+import type { CallContext } from "./unary.js";
 import { encodeMalformedReply, encodeValidateReply } from "./validate-reply.js";
 import { VALIDATE_RULES } from "./validate.js";
 import { TouchMode } from "@coatcheck/proto";
@@ -18,7 +19,7 @@ export type ItemResult =
 export async function validateSession(
   environment: SessionEnvironment,
   request: ValidateSessionRequest,
-  callerKey: string,
+  context: Pick<CallContext, "callerKey" | "origin">,
 ): Promise<Buffer> {
   const command = readValidate(request);
   if (command === undefined) {
@@ -26,8 +27,9 @@ export async function validateSession(
   }
   const reply = await environment.store.validate(command);
   if (reply.outcome === "not-found") {
-    await environment.rates.countMiss({ caller: callerKey, sessionId: command.sessionId });
+    await environment.rates.countMiss({ caller: context.callerKey, sessionId: command.sessionId });
   }
+  if (reply.outcome === "binding-mismatch") environment.onMismatch?.(context.origin, command);
   return answer(environment, command, reply);
 }
 

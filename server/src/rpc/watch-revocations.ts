@@ -2,6 +2,7 @@ import type { WatchRevocationsRequest } from "@coatcheck/proto";
 
 import { TooManyWatchersError, WatchDrainingError } from "../watch/watch-error.js";
 import type { CloseCause } from "../watch/watcher-state.js";
+import { STREAM_RETRY_MS } from "./held-streams.js";
 import type { RevocationEnvironment } from "./revocation-environment.js";
 import { parseReceiver } from "./revocation-rules.js";
 import { RpcError } from "./status.js";
@@ -55,7 +56,7 @@ function endOf(cause: CloseCause): RpcError {
 
 function refusalOf(error: unknown): unknown {
   if (error instanceof TooManyWatchersError) {
-    return new RpcError("TOO_MANY_WATCHERS", error.message);
+    return new RpcError("TOO_MANY_WATCHERS", error.message, { retryAfterMs: STREAM_RETRY_MS });
   }
   if (error instanceof WatchDrainingError) {
     return new RpcError("DRAINING", error.message);

@@ -36,6 +36,11 @@ export interface MetricsSnapshot {
   readonly sessionsRejected: Counts;
   /** Reasons by method. */
   readonly callFailures: ReadonlyMap<string, Counts>;
+  /** Limits by their name in the configuration file. */
+  readonly limitRefusals: Counts;
+  /** Methods. */
+  readonly callsShed: Counts;
+  readonly deniedCallsDropped: number;
   readonly eventsAppended: number;
   readonly feeds: readonly PartitionFeed[];
   readonly pulls: Counts;

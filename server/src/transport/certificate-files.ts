@@ -1,11 +1,12 @@
 import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
 import tls from "node:tls";
 
 import { experimental, type ServerCredentials } from "@grpc/grpc-js";
 
+import { systemClock } from "../base/clock.js";
 import { type FileWatch, watchFiles } from "../base/file-watch.js";
 import type { Log } from "../base/log.js";
+import { readSmallFile, UnreadableFileError } from "../base/small-file.js";
 
 /*
  * The authority's certificates, read from files and read again when they change.
@@ -43,6 +44,11 @@ type IdentityListener = experimental.IdentityCertificateUpdateListener;
 
 /** How often the files are looked at. */
 const LOOK_MS = 1000;
+
+/** A bundle of every public authority there is has a quarter of it. */
+const PEM_BYTES_MAX = 1024 * 1024;
+
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
 
 /** The certificates in use, as grpc-js asks for them. */
 export class CertificateFiles implements experimental.CertificateProvider {
@@ -82,6 +88,8 @@ export class CertificateFiles implements experimental.CertificateProvider {
     this.#watch ??= watchFiles(paths, LOOK_MS, () => {
       this.reload();
     });
+    // They may have changed since they were read.
+    this.reload();
   }
 
   /** Follows them no more. */
@@ -148,27 +156,54 @@ function readSet({ certPath, keyPath, clientCaPath }: TlsFiles): CertificateSet 
       `Cannot use ${certPath} with ${keyPath}: they must be a certificate and its own key`,
     );
   }
+  refuseExpired(cert, certPath);
   return { cert, key, ca };
 }
 
-/** Reads one or more certificates in PEM. Throws a `CertificateError` where there is none. */
+/**
+ * Nobody would accept it. One that is not valid yet is not refused: clocks differ, and
+ * nothing would have the file read again when its time has come.
+ */
+function refuseExpired(cert: Buffer, path: string): void {
+  const { validTo } = new X509Certificate(cert);
+  if (Date.parse(validTo) <= systemClock.wallMs()) {
+    throw new CertificateError(`Cannot use ${path}: its certificate expired at ${validTo}`);
+  }
+}
+
+/**
+ * Reads one or more certificates in PEM. Throws a `CertificateError` where there is none,
+ * and where one of them cannot be read: Node would go on with those before it, without an
+ * error, and turn away whoever the others vouch for.
+ */
 export function readCertificates(path: string): Buffer {
   const pem = readPem(path, "CERTIFICATE");
+  const text = pem.toString("latin1");
+  const found = text.match(CERTIFICATE) ?? [];
+  const begun = text.split("BEGIN CERTIFICATE").length - 1;
+  if (found.length < begun || !found.every(isCertificate)) {
+    throw new CertificateError(
+      `Cannot use ${path}: of its ${begun} certificates not every one can be read`,
+    );
+  }
+  return pem;
+}
+
+function isCertificate(pem: string): boolean {
   try {
-    // Node takes a list of authorities that it cannot read for an empty one, without an error.
-    return new X509Certificate(pem).raw.length > 0 ? pem : Buffer.alloc(0);
+    return new X509Certificate(pem).raw.length > 0;
   } catch {
-    throw new CertificateError(`Cannot use ${path}: its certificate cannot be read`);
+    return false;
   }
 }
 
 function readPem(path: string, label: string): Buffer {
   let pem: Buffer;
   try {
-    pem = readFileSync(path);
+    pem = readSmallFile(path, PEM_BYTES_MAX);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "unknown";
-    throw new CertificateError(`Cannot use ${path}: it cannot be read (${code})`);
+    if (!(error instanceof UnreadableFileError)) throw error;
+    throw new CertificateError(`Cannot use ${path}: it ${error.why}`);
   }
   if (!pem.includes(`${label}-----`)) {
     throw new CertificateError(`Cannot use ${path}: it has no ${label} in PEM`);

@@ -10,11 +10,11 @@ export interface TenantFilter {
 const EVERY_TENANT: TenantFilter = { key: "", admits: () => true };
 
 /**
- * The filter for these tenants; none means every tenant. An event that concerns
- * all tenants passes every filter.
+ * The filter for these tenants; undefined means every tenant, and an empty list means
+ * none. An event that concerns all tenants passes every filter.
  */
-export function createTenantFilter(tenantIds: readonly string[]): TenantFilter {
-  if (tenantIds.length === 0) {
+export function createTenantFilter(tenantIds: readonly string[] | undefined): TenantFilter {
+  if (tenantIds === undefined) {
     return EVERY_TENANT;
   }
   const admitted = new Set(tenantIds);

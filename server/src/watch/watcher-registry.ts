@@ -19,6 +19,8 @@ export interface WatcherSummary {
 /** What happened to the watchers of this replica since it started. */
 export interface WatcherCounters {
   opened: number;
+  /** Streams that found the replica full. */
+  refused: number;
   readonly closed: Record<CloseCause, number>;
 }
 
@@ -30,6 +32,7 @@ const GOLDEN_RATIO = 0.618_033_988_75;
 export class WatcherRegistry {
   readonly counters: WatcherCounters = {
     opened: 0,
+    refused: 0,
     closed: { ended: 0, drained: 0, "too-slow": 0, behind: 0 },
   };
   readonly #environment: WatcherEnvironment;
@@ -53,6 +56,7 @@ export class WatcherRegistry {
     }
     const { watchersMax } = this.#environment.options;
     if (this.#watchers.size >= watchersMax) {
+      this.counters.refused += 1;
       throw new TooManyWatchersError(
         `Cannot open a watch: the replica holds ${watchersMax}, as many as it may`,
       );

@@ -4,7 +4,7 @@ import type { SessionEnd } from "../../session/outcome.js";
 import type { Revision } from "../../session/revision.js";
 import { findToken } from "../../session/token-slots.js";
 import type { AuditOrigin } from "../audit-trail.js";
-import type { IncidentMode } from "../incident.js";
+import type { IncidentMode, SetIncidentCommand, SetIncidentResult } from "../incident.js";
 import type { SessionRecord } from "../session-store.js";
 import type { PartitionSize } from "../store-measure.js";
 import { CutoffTable } from "./cutoff-table.js";
@@ -67,6 +67,7 @@ export class MemoryPartition {
   #nowMs = 0;
   #expired = 0;
   #incident: (Omit<IncidentMode, "leftMs"> & { readonly endsAtMs: number }) | undefined;
+  #incidentRank = 0;
 
   constructor(options: PartitionOptions) {
     const { partition, clock } = options;
@@ -106,11 +107,28 @@ export class MemoryPartition {
       : { ...mode, leftMs: mode.endsAtMs - nowMs };
   }
 
-  /** Sets the incident mode until an instant; undefined ends it. */
-  setIncident(
-    mode: (Omit<IncidentMode, "leftMs"> & { readonly endsAtMs: number }) | undefined,
-  ): void {
-    this.#incident = mode;
+  /**
+   * Sets the incident mode, or ends it, unless a call of a higher rank was here. The
+   * result's rank says which.
+   */
+  setIncident(command: SetIncidentCommand, nowMs: number): SetIncidentResult {
+    const rank = command.leads
+      ? Math.max(nowMs, this.#incidentRank + 1, command.rank)
+      : command.rank;
+    if (rank > this.#incidentRank) {
+      const { maxStalenessMs, stopCaching, stopCreating, lastsMs } = command;
+      const mode = { maxStalenessMs, stopCaching, stopCreating, endsAtMs: nowMs + lastsMs };
+      this.#incident = lastsMs > 0 ? mode : undefined;
+      this.#incidentRank = rank;
+      const { eventId, reasonAdmin } = command;
+      this.audited(command.audit, { eventId, reasonAdmin }, nowMs);
+    }
+    const leftMs = this.incident(nowMs)?.leftMs;
+    return {
+      endsAtMs: leftMs === undefined ? undefined : nowMs + leftMs,
+      leaseMaxMs: this.leaseMaxMs,
+      rank: this.#incidentRank,
+    };
   }
 
   /** Writes what a call changed into the audit trail, where the call is known. */

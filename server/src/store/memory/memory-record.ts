@@ -56,13 +56,14 @@ export type Verdict = { readonly kind: "live" } | ({ readonly kind: "dead" } & R
 
 /**
  * Whether a session is none of the tenants that a caller may touch, where it may
- * not touch every one. To such a caller it does not exist (S-28).
+ * not touch every one. To such a caller it does not exist (S-28). What is gone may
+ * have been anybody's, so what is remembered of it is told to nobody else.
  */
 export function isForeign(
   record: MemoryRecord | undefined,
   tenantIds: readonly string[] | undefined,
 ): boolean {
-  return record !== undefined && tenantIds?.includes(record.tenantId) === false;
+  return tenantIds !== undefined && !tenantIds.some((id) => id === record?.tenantId);
 }
 
 /** The record as the contract shows it. */

@@ -145,7 +145,8 @@ class ProcessStore implements MemoryStore {
   }
 
   async setIncident(command: SetIncidentCommand): Promise<SetIncidentResult> {
-    return await this.#answer(() => this.#setIncident(command));
+    const partition = this.#at(command.partition);
+    return await this.#answer(() => partition.setIncident(command, partition.now()));
   }
 
   async deploymentId(): Promise<string> {
@@ -226,18 +227,6 @@ class ProcessStore implements MemoryStore {
       read: ({ partition, stream, before, limit }) =>
         this.#answer(() => this.#at(partition).audit.read(stream, before, limit)),
     };
-  }
-
-  #setIncident(command: SetIncidentCommand): SetIncidentResult {
-    const partition = this.#at(command.partition);
-    const nowMs = partition.now();
-    const endsAtMs = command.lastsMs > 0 ? nowMs + command.lastsMs : undefined;
-    const { maxStalenessMs, stopCaching, stopCreating } = command;
-    partition.setIncident(
-      endsAtMs === undefined ? undefined : { maxStalenessMs, stopCaching, stopCreating, endsAtMs },
-    );
-    partition.audited(command.audit, { eventId: command.eventId }, nowMs);
-    return { endsAtMs, leaseMaxMs: partition.leaseMaxMs };
   }
 
   #create(partition: MemoryPartition, command: CreateCommand): CreateResult {

@@ -43,6 +43,10 @@ export class RedisAudit implements AuditTrail {
   }
 
   async read({ partition, stream, before, limit }: AuditQuery): Promise<readonly AuditEntry[]> {
+    // Redis knows no place below the first and says so with an error.
+    if (before?.atMs === 0 && before.order === 0) {
+      return [];
+    }
     const reply = await this.#link.run("read_audit", {
       partition,
       attempt: "read the audit trail",
@@ -77,14 +81,20 @@ export async function setIncident(
           staleness: command.maxStalenessMs,
           caching: command.stopCaching,
           creating: command.stopCreating,
+          rank: command.rank,
+          leads: command.leads,
           event: command.eventId,
-          ...link.auditArgument(command.audit),
+          ...link.auditArgument(command.audit, command.reasonAdmin),
         }),
       ],
     }),
   );
   const endsAtMs = reply.number(0);
-  return { endsAtMs: endsAtMs === 0 ? undefined : endsAtMs, leaseMaxMs: reply.number(1) };
+  return {
+    endsAtMs: endsAtMs === 0 ? undefined : endsAtMs,
+    leaseMaxMs: reply.number(1),
+    rank: reply.number(2),
+  };
 }
 
 function decodeEntry(partition: number, entry: ReplyList): AuditEntry {
