@@ -30,6 +30,8 @@ const PROCESS_MS = 120_000;
 export async function searchHeap(options: {
   readonly sessions: number;
   readonly validations: number;
+  /** Whether the service keeps a token, so that it is seen to be found. @default false */
+  readonly isPlanted?: boolean;
 }): Promise<HeapFindings> {
   const folder = mkdtempSync(join(tmpdir(), "coatcheck-heap-"));
   const authority = await createAuthority();
@@ -39,7 +41,14 @@ export async function searchHeap(options: {
     const tokensFile = join(folder, "tokens");
     writeFileSync(tokensFile, disguised, { mode: 0o600 });
     const snapshotFile = join(folder, "service.heapsnapshot");
-    const args = [authority.address, tokensFile, snapshotFile, String(options.validations)];
+    const plant = options.isPlanted === true ? ["planted"] : [];
+    const args = [
+      authority.address,
+      tokensFile,
+      snapshotFile,
+      String(options.validations),
+      ...plant,
+    ];
     const child = startChild("test/leaks/sdk-process.ts", { args });
     const [line] = await child.waitForLine(/^\{.*\}$/, PROCESS_MS);
     await child.exited;

@@ -3,15 +3,19 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { ListAuditEventsRequest } from "@coatcheck/proto";
 import { Redis } from "ioredis";
 
+import { formatToken, mintSessionId, randomSecret, tokenDigest } from "#server/session/token.js";
+
 import { type Child, startChild } from "../support/child.js";
+import { eventually } from "../support/eventually.js";
 import { freePort } from "../support/free-port.js";
 import { scrape } from "../support/prometheus.js";
 import { startRedisServer, type RedisServer } from "../support/redis-server.js";
-import { SessionApi } from "../support/session-api.js";
+import { invoke, SessionApi } from "../support/session-api.js";
 import { Canaries } from "./canaries.js";
-import { liveOnce, type Traces } from "./lives.js";
+import { liveOnce, printed, type Traces } from "./lives.js";
 
 /*
  * A hunt: an authority at debug level, on a Redis that writes down everything it
@@ -26,6 +30,8 @@ export interface HuntOptions {
   /** Whether some requests have a token in their metadata, where none belongs. @default true */
   readonly hasTokenInMetadata?: boolean;
   readonly env?: Readonly<Record<string, string>>;
+  /** Whether a secret is leaked on purpose, everywhere. @default false */
+  readonly isPlanted?: boolean;
 }
 
 /** What was searched and what was found in it. */
@@ -46,6 +52,7 @@ export interface Place {
 }
 
 const CONCURRENCY = 32;
+const AUDIT_PAGE = 100;
 /** The slow log is emptied before it is full, which is after some 20 commands a life. */
 const SLOWLOG_EVERY = 1000;
 const REDIS_CONFIG = {
@@ -58,12 +65,13 @@ const REDIS_CONFIG = {
 
 /** Hunts, and returns what was found. */
 export async function hunt(options: HuntOptions): Promise<Quarry> {
-  const { requests, hasTokenInMetadata = true, env = {} } = options;
+  const { requests, hasTokenInMetadata = true, env = {}, isPlanted = false } = options;
   const redis = await startRedisServer({ config: REDIS_CONFIG });
   const folder = mkdtempSync(join(tmpdir(), "coatcheck-hunt-"));
   const ground = new Ground(redis, folder);
   try {
-    await ground.open(env);
+    const planted = isPlanted ? formatToken(mintSessionId(0), randomSecret()) : undefined;
+    await ground.open(env, planted);
     const traces: Traces = {
       secrets: new Canaries(),
       digests: new Canaries(),
@@ -73,6 +81,7 @@ export async function hunt(options: HuntOptions): Promise<Quarry> {
       failures: 0,
     };
     await ground.liveUntil(traces, requests);
+    if (planted !== undefined) await ground.plant(traces, planted);
     const places = await ground.search(traces);
     const { requests: made, failures, secrets } = traces;
     return { requests: made, failures, secrets: secrets.size, places };
@@ -100,7 +109,7 @@ class Ground {
     this.#monitorFile = join(folder, "monitor");
   }
 
-  async open(env: Readonly<Record<string, string>>): Promise<void> {
+  async open(env: Readonly<Record<string, string>>, planted: string | undefined): Promise<void> {
     await this.#startMonitor();
     const address = `127.0.0.1:${await freePort()}`;
     this.#metricsAddress = `127.0.0.1:${await freePort()}`;
@@ -111,7 +120,9 @@ class Ground {
         COATCHECK_REDIS_URL: this.#redis.url,
         COATCHECK_LOG_LEVEL: "debug",
         ...env,
+        PLANTED: planted === undefined ? undefined : withDigest(planted),
       },
+      nodeArgs: planted === undefined ? [] : ["--import=./test/leaks/plant.ts"],
     });
     await this.#authority.waitForLine(/listens on/);
     this.#api = new SessionApi(address);
@@ -133,7 +144,21 @@ class Ground {
     this.#metrics = (await scrape(this.#metricsAddress)).text;
   }
 
+  /** Leaks a secret where the authority's process does not do it by itself. */
+  async plant(traces: Traces, planted: string): Promise<void> {
+    const text = withDigest(planted);
+    traces.secrets.addToken(planted);
+    traces.digests.addText("a digest", tokenDigest(planted));
+    traces.answers.push(text);
+    await this.#client.client("SETNAME", text);
+    await this.#client.set("planted", text);
+    await this.#emptySlowlog();
+    // What an operator writes into a reason is kept as it is.
+    await this.#api?.revokeSubject({ subject: "nobody", reasonAdmin: text });
+  }
+
   async search(traces: Traces): Promise<Place[]> {
+    const audit = await this.#readAudit();
     await this.#client.save();
     const authority = this.#authority;
     const cmdline = readFileSync(`/proc/${String(authority?.pid)}/cmdline`);
@@ -146,6 +171,7 @@ class Ground {
       ["the metrics", Buffer.from(this.#metrics)],
       ["answers and errors", Buffer.from(traces.answers.join("\n"))],
       ["the command line", cmdline],
+      ["the audit trail", Buffer.from(audit)],
     ];
     const inRedis: [name: string, bytes: Buffer][] = [
       ...this.#redisFiles().map((path): [string, Buffer] => [path, readFileSync(path)]),
@@ -181,6 +207,21 @@ class Ground {
     await this.#authority?.kill();
   }
 
+  async #readAudit(): Promise<string> {
+    const admin = this.#api?.admin;
+    if (admin === undefined) throw new Error("Cannot read the audit trail before open()");
+    let text = "";
+    let pageToken = "";
+    do {
+      const request = ListAuditEventsRequest.create({ pageSize: AUDIT_PAGE, pageToken });
+      // A Redis that logs every command, on a machine that searches, may be late.
+      const page = await eventually(() => invoke(admin.listAuditEvents.bind(admin), request));
+      text += page.events.map((event) => printed(event)).join("\n");
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    return text;
+  }
+
   async #startMonitor(): Promise<void> {
     const monitor = connect(this.#redis.port, "127.0.0.1");
     this.#monitor = monitor;
@@ -212,6 +253,11 @@ class Ground {
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name));
   }
+}
+
+/** A token and its digest in one word, as the name of a connection has to be. */
+function withDigest(token: string): string {
+  return `${token}-${tokenDigest(token)}`;
 }
 
 /** The log has a net that takes out what looks like a token. Nothing may ever fall into it. */

@@ -158,7 +158,8 @@ function told(error: ServiceError): string {
   return [error.details, JSON.stringify(error.metadata.getMap()), ...details].join("\n");
 }
 
-function printed(answer: unknown): string {
+/** A message as text. */
+export function printed(answer: unknown): string {
   return JSON.stringify(answer, (_key, value: unknown) =>
     value instanceof Map ? [...value] : typeof value === "bigint" ? String(value) : value,
   );

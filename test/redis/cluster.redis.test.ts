@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "#server/base/clock.js";
 import { PARTITION_COUNT, subjectPartition } from "#server/session/partition.js";
 import { mintSessionId } from "#server/session/token.js";
+import { inspectRedis } from "#server/store/redis/inspect.js";
 import { createRedisStore } from "#server/store/redis/redis-store.js";
 import type { Store } from "#server/store/store.js";
 
@@ -110,6 +111,20 @@ describe("a cluster of three", () => {
     expect(deployment).toHaveLength(22);
     const sizes = await Promise.all(admins.map(async (admin) => await admin.dbsize()));
     expect(Math.min(...sizes)).toBeGreaterThan(0);
+  });
+
+  it("is looked at by the doctor node by node, and its data as one", async () => {
+    const findings = await inspectRedis({
+      url: `redis+cluster://127.0.0.1:${servers[0]?.port ?? 0}`,
+      namespace: "cc:",
+      clock: systemClock,
+    });
+
+    const evictions = findings.filter(({ check }) => check === "eviction-policy");
+    expect(evictions.map(({ detail }) => detail).sort()).toEqual(
+      servers.map(({ port }) => `127.0.0.1:${port}: noeviction`).sort(),
+    );
+    expect(findings.filter(({ check }) => check === "schema")).toHaveLength(1);
   });
 
   it("tells of news on whichever node they happened", async () => {

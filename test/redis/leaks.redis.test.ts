@@ -6,6 +6,7 @@ import { hunt } from "../leaks/hunt.js";
 
 /** `npm run test:leaks` does the same with 100,000. */
 const REQUESTS = 3_000;
+const PLANTED_REQUESTS = 200;
 
 describe("a token, a secret or a digest", () => {
   it("is in no log, metric, error, answer, file, slow log or watched command (S-04, S-46, B-17)", async () => {
@@ -27,5 +28,35 @@ describe("a token, a secret or a digest", () => {
       expect.arrayContaining([expect.stringContaining("rdb"), expect.stringContaining("aof")]),
     );
     expect(controls.filter(({ digests = [] }) => digests.length === 0)).toEqual([]);
+  }, 120_000);
+
+  it("is found in each of these places where it is put there, or the hunt proves nothing", async () => {
+    const { places } = await hunt({ requests: PLANTED_REQUESTS, isPlanted: true });
+
+    const found = places.filter(({ secrets }) =>
+      secrets.some((each) => each.startsWith("a secret at")),
+    );
+    // Of the append-only file the number in its name may differ.
+    const names = found.map(({ name }) => name.replace(/^.*[/]appendonly[.].*[.]incr/, "incr"));
+    expect(names.sort()).toEqual(
+      [
+        "the log",
+        "the metrics",
+        "answers and errors",
+        "the command line",
+        "the audit trail",
+        "incr.aof",
+        "dump.rdb",
+        "SLOWLOG",
+        "MONITOR",
+        "CLIENT LIST",
+      ].sort(),
+    );
+    const withDigests = found.filter(({ digests = [] }) => digests.length > 0);
+    expect(withDigests.map(({ name }) => name)).toEqual(
+      places.flatMap(({ name, digests }) =>
+        digests === undefined || name.startsWith("control") ? [] : [name],
+      ),
+    );
   }, 120_000);
 });

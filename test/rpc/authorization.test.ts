@@ -4,6 +4,7 @@ import {
   CreateSessionRequest,
   GetStatsRequest,
   ListAuditEventsRequest,
+  ListAuditEventsResponse,
   ListSessionsRequest,
   ListWatchersRequest,
   RecoverSessionRequest,
@@ -24,6 +25,7 @@ import {
   TouchSessionsResponse,
   UpdateSessionRequest,
   ValidateSessionRequest,
+  ValidateSessionResponse,
   ValidationOutcome,
   WatchRevocationsRequest,
 } from "@coatcheck/proto";
@@ -43,6 +45,7 @@ import {
   newServiceKey,
   type TestCaller,
 } from "../support/callers.js";
+import { eventually } from "../support/eventually.js";
 import { readFailure } from "../support/session-api.js";
 
 // S-27 and S-28: every method × (five roles and no caller) × (own tenant, foreign tenant), each
@@ -86,7 +89,10 @@ beforeAll(async () => {
   ]);
   callers.push({ name: "root", roles: ROLES, tenants: "*", key: newServiceKey() });
   for (const { name, key } of callers) keys.set(name, String(key));
-  configuration = new ConfigurationOnDisk(callersSection(callers));
+  configuration = new ConfigurationOnDisk({
+    ...callersSection(callers),
+    policies: { bound: { binding: { ip_address: "enforce" } } },
+  });
   authority = await createAuthority({ configurationPath: configuration.path });
   client = new Client(authority.address, credentials.createInsecure());
 });
@@ -159,6 +165,75 @@ describe("a call", () => {
     );
   });
 
+  // A cell is passed by the very tenant or not at all: nothing that looks like it, or like none.
+  const LOOKALIKES = ["", "ACME", "Acme", " acme", "acme ", "acme\0", "acme\n", "acme,globex", "*",
+    "\u0430cme", "acm\u0065\u0301", "\uff41cme", "ac\u200dme", "acme\ufffd", "__proto__"]; // prettier-ignore
+  const NAMING = NAMES.filter((name) =>
+    ["field", "optional", "filter"].includes(ACCESS[name].tenants),
+  );
+
+  it.each(NAMING)("%s of a tenant that only looks like the caller's is refused", async (method) => {
+    const request = await requestFor(method, "acme");
+    const role = ACCESS[method].roles[0] ?? "none";
+
+    // No tenant at all in a filter means all that are the caller's, as tested above.
+    for (const lookalike of LOOKALIKES) {
+      const disguised = { ...request, tenantId: lookalike, tenantIds: [lookalike] };
+      expect(await call(method, disguised, keys.get(`${role}-of-acme`))).toMatchObject(NOT_ALLOWED);
+    }
+  });
+
+  it("with an item of a tenant that only looks like the caller's fails for that item", async () => {
+    const { token } = await newSession("acme", "lookalike");
+    const items = LOOKALIKES.map((tenantId) => ValidateSessionRequest.create({ tenantId, token }));
+
+    const { bytes } = await call("batchValidateSessions", { items }, keys.get("validator-of-acme"));
+
+    for (const { result } of BatchValidateSessionsResponse.decode(bytes).items) {
+      expect(result).toMatchObject({
+        $case: "status",
+        value: { code: GrpcCode.PERMISSION_DENIED },
+      });
+    }
+  });
+
+  it("with a field twice is judged by the one that it acts on", async () => {
+    const { token } = await newSession("globex", "twice");
+    const [own, foreign] = ["acme", "globex"].map((tenantId) =>
+      Buffer.from(
+        ValidateSessionRequest.encode(ValidateSessionRequest.create({ tenantId })).finish(),
+      ),
+    ) as [Buffer, Buffer];
+    const rest = Buffer.from(
+      ValidateSessionRequest.encode(ValidateSessionRequest.create({ token })).finish(),
+    );
+    async function validate(...parts: Buffer[]): Promise<Answer> {
+      const path = METHODS.validateSession.path;
+      return await sendBytes(path, Buffer.concat(parts), bearer(keys.get("validator-of-acme")));
+    }
+
+    expect(await validate(own, foreign, rest)).toMatchObject(NOT_ALLOWED);
+    expect(await validate(own, rest, foreign)).toMatchObject(NOT_ALLOWED);
+    const { bytes } = await validate(foreign, own, rest);
+    expect(ValidateSessionResponse.decode(bytes)).toMatchObject({
+      outcome: ValidationOutcome.NOT_FOUND,
+      session: undefined,
+    });
+  });
+
+  it.each([
+    "/coatcheck.v1.SessionService/validatesession",
+    "/coatcheck.v1.SessionService/ValidateSession/",
+    "/coatcheck.v1.SessionService//ValidateSession",
+    "/COATCHECK.V1.SessionService/ValidateSession",
+    "/coatcheck.v1.SessionService/%56alidateSession",
+    "/coatcheck.v1.SessionService/constructor",
+  ])("to %s is one to no method", async (path) => {
+    const answer = await sendBytes(path, Buffer.alloc(0), bearer(keys.get("root")));
+
+    expect(answer.code).toBe("UNIMPLEMENTED");
+  });
+
   it("that names its own tenant beside a foreign one is refused", async () => {
     const tenantIds = ["acme", "globex"];
     const requests = {
@@ -196,11 +271,79 @@ describe("a call", () => {
 
   it("is not believed about who makes it (S-32)", async () => {
     const metadata = bearer(keys.get("validator-of-acme"));
-    for (const header of ["x-forwarded-client-cert", "x-caller", "x-forwarded-for"]) {
-      metadata.set(header, "admin-of-all");
-    }
+    const forged = {
+      forwarded: 'for="admin-of-all";by=127.0.0.1',
+      "x-forwarded-client-cert": "URI=spiffe://example.org/admin;Hash=00",
+      "x-forwarded-for": "127.0.0.1",
+      "x-real-ip": "127.0.0.1",
+      "x-ssl-client-s-dn": "CN=admin-of-all",
+      "ssl-client-verify": "SUCCESS",
+      "proxy-authorization": `Bearer ${String(keys.get("admin-of-all"))}`,
+      "x-caller": "admin-of-all",
+      "x-tenant-id": "globex",
+    };
+    for (const [header, value] of Object.entries(forged)) metadata.set(header, value);
 
     expect(await send("getStats", GetStatsRequest.create(), metadata)).toMatchObject(NOT_ALLOWED);
+    const foreign = await requestFor("validateSession", "globex");
+    expect(await send("validateSession", foreign, metadata)).toMatchObject(NOT_ALLOWED);
+    metadata.remove("authorization");
+    expect(await send("validateSession", foreign, metadata)).toMatchObject({
+      reason: "CALLER_UNKNOWN",
+    });
+  });
+
+  it("from another device than the session's is refused and recorded, whatever a proxy says (S-31, S-32)", async () => {
+    const binding = { ipAddress: "192.0.2.1", userAgent: "", deviceId: "" };
+    const created = CreateSessionRequest.create({
+      tenantId: "acme",
+      subject: "bound",
+      policy: "bound",
+      device: { id: "", name: "", ipAddress: "192.0.2.1", userAgent: "" },
+    });
+    const { bytes } = await call("createSession", created, keys.get("root"));
+    const { token } = SessionServiceService.createSession.responseDeserialize(bytes);
+    async function outcome(ipAddress: string, forwarded: string): Promise<ValidationOutcome> {
+      const metadata = bearer(keys.get("validator-of-acme"));
+      metadata.set("x-forwarded-for", forwarded);
+      const request = ValidateSessionRequest.create({
+        tenantId: "acme",
+        token,
+        binding: { ...binding, ipAddress },
+      });
+      const answer = await send("validateSession", request, metadata);
+      return ValidateSessionResponse.decode(answer.bytes).outcome;
+    }
+
+    expect(await outcome("192.0.2.1", "203.0.113.9")).toBe(ValidationOutcome.VALID);
+    expect(await outcome("203.0.113.9", "192.0.2.1")).toBe(ValidationOutcome.BINDING_MISMATCH);
+    expect(await outcome("", "192.0.2.1")).toBe(ValidationOutcome.BINDING_MISMATCH);
+
+    const items = ["192.0.2.1", "203.0.113.9"].map((ipAddress) =>
+      ValidateSessionRequest.create({
+        tenantId: "acme",
+        token,
+        binding: { ...binding, ipAddress },
+      }),
+    );
+    await call("batchValidateSessions", { items }, keys.get("validator-of-acme"));
+    const { session } = SessionServiceService.createSession.responseDeserialize(bytes);
+    const sessionId = session?.sessionId ?? "";
+    const listing = ListAuditEventsRequest.create({ tenantId: "acme", sessionId });
+    async function recorded(): Promise<object[]> {
+      const answer = await call("listAuditEvents", listing, keys.get("auditor-of-acme"));
+      const { events } = ListAuditEventsResponse.decode(answer.bytes);
+      return events.filter(({ method }) => method.includes("Validate"));
+    }
+    const service = "coatcheck.v1.SessionService";
+    const told = { caller: "validator-of-acme", tenantId: "acme", sessionId, statusCode: 0 };
+    await eventually(async () => (await recorded()).length === 3);
+    expect(await recorded()).toMatchObject(
+      ["BatchValidateSessions", "ValidateSession", "ValidateSession"].map((method) => ({
+        ...told,
+        method: `${service}/${method}`,
+      })),
+    );
   });
 });
 
@@ -354,6 +497,21 @@ async function send(
     } else {
       client.makeUnaryRequest(path, serialize, asIs, request, metadata, options, told);
     }
+  });
+}
+
+/** Sends a message as it is, to any path. */
+async function sendBytes(
+  path: string,
+  message: Buffer,
+  metadata: ReturnType<typeof bearer>,
+): Promise<Answer> {
+  const options = { deadline: Date.now() + 20_000 };
+  return await new Promise<Answer>((resolve) => {
+    client.makeUnaryRequest(path, asIs, asIs, message, metadata, options, (error, bytes) => {
+      const failed = error === null ? {} : readFailure(error);
+      resolve({ code: "OK", reason: "", ...failed, bytes: bytes ?? Buffer.alloc(0) });
+    });
   });
 }
 

@@ -1,4 +1,10 @@
-import { RevocationReason, RotationTrigger, ValidationOutcome } from "@coatcheck/proto";
+import {
+  ListAuditEventsRequest,
+  RevocationReason,
+  RotateSessionResponse,
+  RotationTrigger,
+  ValidationOutcome,
+} from "@coatcheck/proto";
 import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
@@ -16,10 +22,10 @@ import { type Child, startChild } from "../support/child.js";
 import { eventually } from "../support/eventually.js";
 import { freePort } from "../support/free-port.js";
 import { createService } from "../support/services.js";
-import { failure, SessionApi } from "../support/session-api.js";
+import { failure, invoke, SessionApi } from "../support/session-api.js";
 import { storeUnderTest } from "../support/wrapped-store.js";
 
-const ALL = ["issuer", "validator", "revoker"] as const;
+const ALL = ["issuer", "validator", "revoker", "auditor"] as const;
 const ACME: TestCaller = { name: "acme", roles: ALL, tenants: ["acme"], key: newServiceKey() };
 const GLOBEX: TestCaller = {
   name: "globex",
@@ -131,6 +137,89 @@ describe("a service of one tenant", () => {
         ValidationOutcome.VALID,
       );
     }
+  });
+});
+
+describe("a request id of another tenant", () => {
+  let acme: SessionApi;
+  let globex: SessionApi;
+  const cause = { reason: RevocationReason.ADMIN };
+
+  beforeEach(async () => {
+    const { address } = await start();
+    acme = apiOf(address, ACME);
+    globex = apiOf(address, GLOBEX);
+  });
+
+  it("creates a session of one's own, and says nothing of the other's (S-28)", async () => {
+    const request = { requestId: "shared", retrySecret: Buffer.alloc(32, 7) };
+    const foreign = await globex.create({ ...request, tenantId: "globex" });
+
+    const own = await acme.create(request);
+    await globex.revokeSubject({ ...cause, tenantId: "globex", requestId: "subject" });
+    const revoked = await acme.revokeSubject({ ...cause, requestId: "subject" });
+
+    expect(own.session?.tenantId).toBe("acme");
+    expect(own.token).not.toBe(foreign.token);
+    expect((await acme.validate(own.token)).outcome).toBe(ValidationOutcome.REVOKED);
+    expect(revoked.revokedCountEstimate).toBe(1n);
+  });
+
+  it("repeats nothing by session or token, before the session ends and after (S-28)", async () => {
+    const first = await globex.create({ tenantId: "globex" });
+    const anonymous = await globex.create({ tenantId: "globex", subject: "" });
+    const sessionId = first.session?.sessionId ?? "";
+    const set = new Map([["a", "b"]]);
+    const { PERIODIC, LOGIN } = RotationTrigger;
+    const target = { $case: "sessionId", value: sessionId } as const;
+    const rotation = { token: first.token, trigger: PERIODIC, requestId: "rotate" };
+    const login = {
+      token: anonymous.token,
+      trigger: LOGIN,
+      bindSubject: "alice",
+      requestId: "bind",
+    };
+    async function probe(): Promise<void> {
+      expect(await failure(acme.update({ sessionId, set, requestId: "update" }))).toMatchObject({
+        code: "NOT_FOUND",
+        reason: "SESSION_NOT_FOUND",
+      });
+      for (const request of [rotation, login, { ...login, bindSubject: "mallory" }]) {
+        expect(await acme.rotate(request)).toEqual(
+          RotateSessionResponse.create({ outcome: ValidationOutcome.NOT_FOUND }),
+        );
+      }
+      // With what the other tenant sent, and with something else: neither "again" nor "reused".
+      for (const reason of [RevocationReason.ADMIN, RevocationReason.ACCOUNT_DISABLED]) {
+        expect(await acme.revoke({ reason, target, requestId: "revoke" })).toMatchObject({
+          found: false,
+          alreadyRevoked: false,
+          revision: undefined,
+        });
+      }
+    }
+
+    await globex.update({ sessionId, set, requestId: "update" });
+    await globex.rotate(rotation);
+    await globex.rotate(login);
+    await probe();
+    expect((await globex.revoke({ ...cause, target, requestId: "revoke" })).found).toBe(true);
+    await probe();
+
+    expect((await globex.revoke({ ...cause, target, requestId: "revoke" })).found).toBe(true);
+  });
+
+  it("is in the audit of its own tenant alone (S-45)", async () => {
+    const { session } = await globex.create({ tenantId: "globex" });
+    const sessionId = session?.sessionId ?? "";
+    async function entries(api: SessionApi, tenantId: string): Promise<number> {
+      const request = ListAuditEventsRequest.create({ tenantId, sessionId });
+      return (await invoke(api.admin.listAuditEvents.bind(api.admin), request)).events.length;
+    }
+
+    expect(await entries(globex, "globex")).toBeGreaterThan(0);
+    expect(await entries(acme, "acme")).toBe(0);
+    expect(await failure(entries(acme, "globex"))).toMatchObject({ reason: "CALLER_NOT_ALLOWED" });
   });
 });
 

@@ -1,5 +1,6 @@
+import { WatchRevocationsRequest } from "@coatcheck/proto";
 import { credentials, type ChannelCredentials } from "@grpc/grpc-js";
-import { appendFileSync, copyFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect, type ConnectionOptions } from "node:tls";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -7,18 +8,25 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { type Authority, createAuthority } from "#server/server.js";
 import { createLog } from "#server/telemetry/logging.js";
 
-import { callersSection, ConfigurationOnDisk, type TestCaller } from "../support/callers.js";
-import { type Certificate, TestCa } from "../support/certificates.js";
+import {
+  callersSection,
+  ConfigurationOnDisk,
+  newServiceKey,
+  type TestCaller,
+} from "../support/callers.js";
+import { type Certificate, rawNames, TestCa } from "../support/certificates.js";
 import { type Child, startChild } from "../support/child.js";
 import { eventually } from "../support/eventually.js";
 import { freePort } from "../support/free-port.js";
 import { failure, SessionApi } from "../support/session-api.js";
+import { TestWatch } from "./watch-client.js";
 
 const LOGIN = "spiffe://example.org/login";
 const SERVER_NAMES = "DNS:localhost,IP:127.0.0.1";
 const CALLERS: TestCaller[] = [
   { name: "login", roles: ["issuer", "validator"], tenants: ["acme"], uris: [LOGIN] },
   { name: "edge", roles: ["issuer"], tenants: ["acme"], dnsNames: ["edge.example"] },
+  { name: "operator", roles: ["admin"], tenants: "*", key: newServiceKey() },
 ];
 
 let ca: TestCa;
@@ -134,11 +142,73 @@ describe("a client certificate", () => {
 
   it.each(zoo)("%s gets no data (S-26)", async (_, security, refusal) => {
     running = await startMutual("zoo");
-
-    expect(await failure(callAs(running.authority.address, security()).create())).toMatchObject(
-      refusal,
+    const api = callAs(running.authority.address, security());
+    const watch = new TestWatch(
+      api.revocations.watchRevocations(WatchRevocationsRequest.fromPartial({})),
     );
+
+    await watch.ended;
+
+    expect(watch.refusal).toMatchObject(refusal);
+    expect(watch.messages).toEqual([]);
+    expect(await failure(api.sync())).toMatchObject(refusal);
+    expect(await failure(api.create())).toMatchObject(refusal);
     expect(running.authority.stats().sessionsCreated).toBe(0);
+  });
+
+  const strangers: [string, () => string][] = [
+    ["a name in another case", () => "URI:spiffe://example.org/Login"],
+    ["a name with more after it", () => `URI:${LOGIN}/`],
+    ["a pattern that would match", () => "DNS:*.example,DNS:edge.example.evil.example"],
+    [
+      "a separator in a name (CVE-2021-44532)",
+      () => rawNames([["URI", `spiffe://evil.example/x, URI:${LOGIN}`]]),
+    ],
+    ["a quote in a name", () => rawNames([["DNS", 'x", DNS:edge.example, URI:"']])],
+    ["a NUL in a name", () => rawNames([["DNS", "edge.example\0.evil.example"]])],
+    ["a line end in a name", () => rawNames([["DNS", "edge.example\n"]])],
+    [
+      "a name that is none beside a known one of another caller's",
+      () => rawNames([["DNS", "edge.example"], ["URI", LOGIN]]), // prettier-ignore
+    ],
+  ];
+
+  it.each(strangers)("with %s is nobody's", async (_, names) => {
+    running = await startMutual("stranger");
+    const api = callAs(running.authority.address, trusting(ca, ca.issue({ names: names() })));
+
+    expect(await failure(api.create())).toMatchObject({ reason: "CALLER_UNKNOWN" });
+    expect(await failure(api.sync())).toMatchObject({ reason: "CALLER_UNKNOWN" });
+  });
+
+  it("decides where a service key comes with it, unless it names nobody", async () => {
+    running = await startMutual("decides");
+    const serviceKey = String(CALLERS[2]?.key);
+    const [login, nobody] = [right, ca.issue({ names: "DNS:sidecar.example" })].map((own) => {
+      const api = new SessionApi(running.authority.address, {
+        security: trusting(ca, own),
+        serviceKey,
+      });
+      closing.push(() => {
+        api.close();
+      });
+      return api;
+    });
+
+    expect((await login?.create())?.token).not.toBe("");
+    expect(await failure(Promise.resolve(login?.stats()))).toMatchObject({
+      reason: "CALLER_NOT_ALLOWED",
+    });
+    expect((await nobody?.stats())?.sessionsCreated).toBe(1n);
+  });
+
+  it("with a caller's name twice, or beside a stranger's, is the caller's", async () => {
+    running = await startMutual("twice");
+
+    for (const names of ["DNS:edge.example,DNS:EDGE.example", `DNS:*.example,URI:${LOGIN}`]) {
+      const api = callAs(running.authority.address, trusting(ca, ca.issue({ names })));
+      expect((await api.create()).token).not.toBe("");
+    }
   });
 
   it("with a caller's URI or host name gets what the caller may", async () => {
@@ -317,8 +387,24 @@ describe("certificates that are replaced", () => {
         rmSync(files.certPath);
       },
       () => {
+        files.present(ca.issue({ names: SERVER_NAMES, days: -1 }));
+      },
+      () => {
         files.present(other);
         writeFileSync(files.clientCaPath, "nothing");
+      },
+      () => {
+        // A bundle in the making: Node would take the first authority and forget the second.
+        const half = otherCa.cert.subarray(0, otherCa.cert.length / 2);
+        writeFileSync(files.clientCaPath, Buffer.concat([ca.cert, half]));
+      },
+      () => {
+        const text = otherCa.cert.toString().replace(/\n[^-]{20}/, "\n");
+        writeFileSync(files.clientCaPath, ca.cert.toString() + text);
+      },
+      () => {
+        rmSync(files.clientCaPath);
+        mkdirSync(files.clientCaPath);
       },
     ];
 
@@ -329,8 +415,18 @@ describe("certificates that are replaced", () => {
       const api = new SessionApi(authority.address, { security: trusting(ca, right) });
       expect((await api.create()).token).not.toBe("");
       api.close();
-      expect(errors().length).toBeGreaterThan(made);
+      expect(errors()).toHaveLength(made + 1);
     }
+    expect(errors().map((line) => /Cannot use .*?: ([^"]*)/.exec(line)?.[1])).toEqual([
+      "they must be a certificate and its own key",
+      "of its 1 certificates not every one can be read",
+      "it cannot be read (ENOENT)",
+      expect.stringMatching(/^its certificate expired at /),
+      "it has no CERTIFICATE in PEM",
+      "of its 2 certificates not every one can be read",
+      "of its 2 certificates not every one can be read",
+      "it must be a regular file",
+    ]);
     expect(errors().join("")).toContain("Cannot use");
     expect(errors().join("")).not.toMatch(/BEGIN|AAAA/);
   });

@@ -1,5 +1,5 @@
 import { ListAuditEventsRequest, type AuditEvent, WatchRevocationsRequest } from "@coatcheck/proto";
-import { status } from "@grpc/grpc-js";
+import { credentials, status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { type Authority, createAuthority } from "#server/server.js";
@@ -11,6 +11,7 @@ import {
   type TestCaller,
 } from "../support/callers.js";
 import { eventually } from "../support/eventually.js";
+import { HealthClient } from "../support/health.js";
 import { failure, invoke, SessionApi } from "../support/session-api.js";
 import { storeUnderTest } from "../support/wrapped-store.js";
 
@@ -92,6 +93,41 @@ describe("the audit trail of refused calls (S-45)", () => {
       "coatcheck.v1.SessionService/ValidateSession",
     ]);
     expect(found.every(({ caller }) => caller === "orders")).toBe(true);
+  });
+
+  it("has the items of a batch, once for each tenant that was reached for", async () => {
+    const item = { token: "cc1_x", tenantId: "globex" };
+    const invalid = { ...item, tenantId: "acme", audienceClientIds: [""] };
+    const { items } = await apiOf(ORDERS).batch([invalid, item, item]);
+
+    const found = await denials(1);
+
+    expect(items).toHaveLength(3);
+    expect(found).toMatchObject([
+      {
+        method: "coatcheck.v1.SessionService/BatchValidateSessions",
+        caller: "orders",
+        tenantId: "globex",
+      },
+    ]);
+  });
+
+  it("has nothing of a health check, which needs no identity", async () => {
+    const key = newServiceKey();
+    const health = new HealthClient(authority.address, credentials.createInsecure());
+    expect(await health.check("")).toBe("SERVING");
+    health.close();
+    await failure(apiOf({ key }).stats());
+
+    expect(await denials(1)).toHaveLength(1);
+  });
+
+  it("has a Sync that reached for another tenant, to the auditor of that tenant too", async () => {
+    await failure(apiOf(ORDERS).sync({ tenantIds: ["globex"] }));
+
+    expect(await denials(1)).toMatchObject([
+      { method: "coatcheck.v1.RevocationService/SyncRevocations", tenantId: "globex" },
+    ]);
   });
 
   it("has a stranger, under no name, and nothing of the key it showed", async () => {

@@ -15,4 +15,10 @@ describe("the memory of a service that links the SDK", () => {
     expect(found.entries).toBe(900);
     expect(found.sessionIds).toBeGreaterThanOrEqual(900);
   }, 120_000);
+
+  it("is searched such that a token is found where one is kept", async () => {
+    const found = await searchHeap({ sessions: 20, validations: 40, isPlanted: true });
+
+    expect(found.secrets).toContainEqual(expect.stringMatching(/^a secret at/));
+  }, 120_000);
 });

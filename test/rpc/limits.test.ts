@@ -437,15 +437,14 @@ tenants:
     expect((await api.create({ policy: "kiosk" })).session?.policy).toBe("kiosk");
     expect(await failure(api.create({ policy: "kiosk" }))).toMatchObject({
       code: "RESOURCE_EXHAUSTED",
-      reason: "STORE_FULL",
-      metadata: { limit: "max_live_sessions" },
+      reason: "TENANT_LIMIT_REACHED",
     });
     expect((await api.create({ tenantId: "globex" })).token).not.toBe("");
 
     // Of another partition than alice, for good: its request id decides.
     const { token } = await api.create({ subject: "", policy: "kiosk", requestId: "visitor" });
     const login = { token, trigger: RotationTrigger.LOGIN, bindSubject: "alice" };
-    expect((await failure(api.rotate(login))).reason).toBe("STORE_FULL");
+    expect((await failure(api.rotate(login))).reason).toBe("TENANT_LIMIT_REACHED");
     expect((await api.validate(token)).outcome).toBe(ValidationOutcome.VALID);
   });
 });

@@ -5,7 +5,8 @@ import { request as httpRequest } from "node:http";
 import { get, type RequestOptions } from "node:https";
 import { connect } from "node:net";
 
-import { RevocationReason } from "@coatcheck/proto";
+import { GetSessionRequest, RevocationReason, WatchRevocationsRequest } from "@coatcheck/proto";
+import { Metadata } from "@grpc/grpc-js";
 import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { createAuthority, type Authority, type AuthorityOptions } from "#server/server.js";
@@ -19,6 +20,7 @@ import { declared, parseSeries, scrape, valueOf } from "../support/prometheus.js
 import { failure, SessionApi } from "../support/session-api.js";
 import { createService } from "../support/services.js";
 import { wrappedStore } from "../support/wrapped-store.js";
+import { TestWatch } from "./watch-client.js";
 
 const METRICS_LISTEN = { host: "127.0.0.1", port: 0 };
 
@@ -116,6 +118,82 @@ describe("the metrics", () => {
     // No more values than the contract has names, whatever is asked.
     const values = new Set(parseSeries(text).flatMap(({ labels }) => Object.values(labels)));
     expect([...values].filter((value) => value.length > 60)).toEqual([]);
+  });
+
+  it("count what limits refused, by the limit's name in the file (S-39, S-40)", async () => {
+    await start({
+      limits: {
+        connectionsMax: 1,
+        createsPerCallerMax: 2,
+        createsPerTenantMax: 1,
+        missesPerSessionMax: 1,
+        streamsPerPeerMax: 1,
+      },
+    });
+    const { token } = await api.create();
+    await failure(api.create());
+    await api.create({ tenantId: "globex" });
+    await failure(api.create({ tenantId: "initech" }));
+    for (let count = 0; count < 3; count += 1) {
+      await api.validate(token, { tenantId: "globex" }).catch(() => undefined);
+    }
+    const metadata = new Metadata();
+    metadata.set("x-large", "x".repeat(9000));
+    await new Promise<void>((resolve) => {
+      api.client.getSession(GetSessionRequest.create(), metadata, () => {
+        resolve();
+      });
+    });
+    await new Promise((resolve) => {
+      connect(authority.port, "127.0.0.1").on("error", resolve).on("close", resolve);
+    });
+
+    const text = await read();
+
+    const counts = Object.fromEntries(
+      parseSeries(text)
+        .filter(({ name }) => name === "coatcheck_limit_refusals_total")
+        .map(({ labels, value }) => [labels["limit"] ?? "", value] as const),
+    );
+    expect(counts).toEqual({
+      creates_per_caller_max: 1,
+      creates_per_tenant_max: 1,
+      creates_per_subject_max: 0,
+      misses_per_caller_max: 0,
+      misses_per_session_max: 2,
+      calls_per_caller_max: 0,
+      streams_per_peer_max: 0,
+      metadata_bytes_max: 1,
+      watchers_max: 0,
+      connections_max: 1,
+    });
+  });
+
+  it("count refused streams, and calls that were shed, by method", async () => {
+    await start({
+      limits: { callsInFlightMax: 16, streamsPerPeerMax: 1 },
+      createStore: wrappedStore({
+        before: async (method) => {
+          if (method === "revokeScope") await new Promise((resolve) => setImmediate(resolve));
+        },
+      }),
+    });
+    const watches = [1, 2].map(
+      () => new TestWatch(api.revocations.watchRevocations(WatchRevocationsRequest.create())),
+    );
+    await eventually(() => watches.some(({ refusal }) => refusal !== undefined));
+    const storm = Array.from({ length: 40 }, () => api.revokeSubject().catch(() => undefined));
+    const lists = Array.from({ length: 40 }, () => api.list().catch(() => undefined));
+    await Promise.all([...storm, ...lists]);
+
+    const text = await read();
+
+    expect(valueOf(text, "coatcheck_limit_refusals_total", { limit: "streams_per_peer_max" })).toBe(
+      1,
+    );
+    const rpc_method = "coatcheck.v1.SessionService/ListSessions";
+    expect(valueOf(text, "coatcheck_calls_shed_total", { rpc_method })).toBeGreaterThan(0);
+    for (const { call } of watches) call.cancel();
   });
 
   it("count calls by method and status, and failures by reason", async () => {

@@ -19,6 +19,19 @@ export interface Subject {
   readonly days?: number;
 }
 
+const TAGS = { DNS: 0x82, URI: 0x86 } as const;
+
+/** Names with any bytes in them, such as openssl's own notation cannot say. At most 120 in all. */
+export function rawNames(names: readonly (readonly [keyof typeof TAGS, string])[]): string {
+  const encoded = names.map(([kind, text]) => {
+    const bytes = Buffer.from(text, "latin1");
+    return Buffer.concat([Buffer.from([TAGS[kind], bytes.length]), bytes]);
+  });
+  const content = Buffer.concat(encoded);
+  const sequence = Buffer.concat([Buffer.from([0x30, content.length]), content]);
+  return `DER:${[...sequence].map((byte) => byte.toString(16).padStart(2, "0")).join(":")}`;
+}
+
 const CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 
 /** A certificate authority in a folder of its own, made with the openssl command. */

@@ -201,12 +201,20 @@ function describeReading(fact: Fact): void {
         });
         pages.push(...page);
         before = page.at(-1)?.place;
-      } while (pages.length < 5);
+      } while (before !== undefined);
 
       expect(whole.map(({ eventId }) => eventId)).toEqual(["e5", "e4", "e3", "e2", "e1"]);
       expect(pages).toEqual(whole);
     },
   );
+
+  fact("has nothing before the first place there can be", async (world) => {
+    await denied(world, ["e1"]);
+    const before = { atMs: 0, order: 0 };
+    const query = { partition: PARTITION, stream: "denied", before, limit: 10 } as const;
+
+    expect(await world.store.audit.read(query)).toEqual([]);
+  });
 
   fact("keeps refusals apart, so that they push out no change", async (world) => {
     await world.create({ audit: AUDIT });

@@ -21,7 +21,11 @@ export function describeIncident(fact: Fact): void {
       const result = await set(world, { maxStalenessMs: 1_000, stopCreating: true });
       await world.at(20_000);
 
-      expect(result).toEqual({ endsAtMs: START_MS + MINUTE_MS, leaseMaxMs: 3_000 });
+      expect(result).toEqual({
+        endsAtMs: START_MS + MINUTE_MS,
+        leaseMaxMs: 3_000,
+        rank: START_MS,
+      });
       expect(await pulled(world)).toMatchObject({
         maxStalenessMs: 1_000,
         stopCaching: false,
@@ -59,7 +63,12 @@ export function describeIncident(fact: Fact): void {
 
     fact("is in the audit trail where a call is named, and only there", async (world) => {
       const origin = { method: "coatcheck.v1.AdminService/SetIncidentMode", caller: "sre" };
-      await set(world, { stopCaching: true, audit: origin, eventId: "incident-1" });
+      await set(world, {
+        stopCaching: true,
+        audit: origin,
+        eventId: "incident-1",
+        reasonAdmin: "stop_caching",
+      });
       await set(world, { stopCaching: true });
 
       const query = {
@@ -69,9 +78,56 @@ export function describeIncident(fact: Fact): void {
         limit: 10,
       } as const;
       expect(await world.store.audit.read(query)).toMatchObject([
-        { ...origin, eventId: "incident-1", statusCode: 0 },
+        { ...origin, eventId: "incident-1", statusCode: 0, reasonAdmin: "stop_caching" },
       ]);
     });
+
+    describeRanks(fact);
+
+    fact("outlives a new generation of the log", async (world) => {
+      await set(world, { stopCaching: true });
+      await world.openGeneration();
+
+      expect(await pulled(world)).toMatchObject({ stopCaching: true });
+    });
+  });
+}
+
+/** Of two calls at a time one has to hold in all partitions, or neither would be in effect. */
+function describeRanks(fact: Fact): void {
+  fact("is ranked by the partition that leads, each call above the last", async (world) => {
+    const first = await set(world);
+    const second = await set(world);
+    const third = await set(world, { rank: second.rank + 10 });
+
+    expect([second.rank, third.rank]).toEqual([first.rank + 1, second.rank + 10]);
+  });
+
+  fact("is not set by a call of a lower rank, nor by the same again", async (world) => {
+    const { rank } = await set(world, { stopCaching: true });
+
+    const lower = await set(world, { stopCreating: true, leads: false, rank: rank - 1 });
+    const same = await set(world, { lastsMs: 0, leads: false, rank });
+
+    // Each is told what holds instead.
+    expect([lower, same]).toEqual([
+      { endsAtMs: START_MS + MINUTE_MS, leaseMaxMs: 3_000, rank },
+      { endsAtMs: START_MS + MINUTE_MS, leaseMaxMs: 3_000, rank },
+    ]);
+    expect(await pulled(world)).toMatchObject({ stopCaching: true, stopCreating: false });
+  });
+
+  fact("is set by a call of a higher rank, and its end keeps its rank too", async (world) => {
+    const { rank } = await set(world, { stopCaching: true });
+
+    const ended = await set(world, { lastsMs: 0, leads: false, rank: rank + 1 });
+    const late = await set(world, { stopCaching: true, leads: false, rank: rank + 1 });
+
+    expect([ended, late]).toMatchObject([
+      { endsAtMs: undefined, rank: rank + 1 },
+      { endsAtMs: undefined, rank: rank + 1 },
+    ]);
+    expect(await pulled(world)).toBeUndefined();
   });
 }
 
@@ -86,7 +142,10 @@ async function set(
     stopCaching: false,
     stopCreating: false,
     eventId: "incident",
+    rank: 0,
+    leads: true,
     audit: undefined,
+    reasonAdmin: "",
     ...overrides,
   });
 }

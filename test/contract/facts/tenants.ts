@@ -79,6 +79,33 @@ export function describeTenants(fact: Fact): void {
       expect(repeat).toMatchObject({ kind: "refused", outcome: "not-found" });
     });
 
+    fact(
+      "is not found by a repeat when its record is gone, but what did it is remembered",
+      async (world) => {
+        const policy = { idleTimeoutMs: 0, absoluteTimeoutMs: 60_000, retentionMs: 10_000 };
+        const session = await world.create({ policy });
+        const rotated = { request: request("rotate") };
+        const revoked = { request: request("revoke") };
+        await world.rotate(session, "login", rotated);
+        await revoke(world, session, revoked);
+        await world.at(70_000);
+        await world.store.sessions.reap(PARTITION, 1_000);
+        await world.store.sessions.reap(PARTITION, 1_000);
+        expect(await world.state(session)).toBe("gone");
+
+        // Whose it was nobody can say any more, so a caller of some tenants is told nothing.
+        for (const tenantIds of [FOREIGN, OWN]) {
+          expect(await revoke(world, session, { ...revoked, tenantIds })).toBe("not-found");
+          expect(await world.tryRotate(session, "login", { ...rotated, tenantIds })).toMatchObject({
+            kind: "refused",
+            outcome: "not-found",
+          });
+        }
+        expect(await revoke(world, session, revoked)).toBe("revoked");
+        expect((await world.tryRotate(session, "login", rotated)).kind).toBe("superseded");
+      },
+    );
+
     fact("is not found by a reported use, which moves nothing", async (world) => {
       const session = await world.create({ policy: { idleTimeoutMs: 60_000 } });
       await world.at(50_000);

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { RETRY_AFTER_MAX_MS } from "#client/base/retry-after.js";
 import { createSessionClient, type SessionClient } from "#client/session-client.js";
 import { SDK_VERSION, type SessionClientOptions } from "#client/options.js";
 import type { ValidateOptions, Validation } from "#client/validation.js";
@@ -325,6 +326,66 @@ describe("validate", () => {
     expect(await answer).toEqual({ kind: "unavailable", reason: "caller-not-allowed" });
   });
 
+  it("asks nothing more about a token that was refused until the authority may be asked", async () => {
+    await using bench = await createBench();
+    const { validations } = bench.transport;
+    const refused = bench.ask();
+    bench.transport.lastValidation.reply.reject(failed("overloaded", 400));
+    expect(await refused).toEqual({ kind: "unavailable", reason: "overloaded", retryAfterMs: 400 });
+
+    await bench.clock.advanceAsync(399);
+    const storm = await Promise.all(Array.from({ length: 100 }, () => bench.ask()));
+
+    expect(validations.length).toBe(1);
+    expect(storm).toEqual(
+      storm.map(() => ({ kind: "unavailable", reason: "overloaded", retryAfterMs: 1 })),
+    );
+    const other = bench.client.validate(MANY[0]?.token);
+    expect(validations.length).toBe(2);
+    bench.transport.lastValidation.reply.reject(failed("rate-limited", 60_000));
+    await other;
+    await bench.clock.advanceAsync(1);
+    const answer = bench.ask();
+    expect(validations.length).toBe(3);
+    bench.transport.lastValidation.reply.resolve(yes());
+    expect((await answer).kind).toBe("valid");
+    await bench.clock.advanceAsync(RETRY_AFTER_MAX_MS - 1);
+    const bounded = bench.client.validate(MANY[0]?.token);
+    expect(validations.length).toBe(4);
+    bench.transport.lastValidation.reply.reject(failed("unreachable"));
+    await bounded;
+  });
+
+  it("answers what memory knows and what a call site opted into, although it may not ask", async () => {
+    await using bench = await createBench();
+    await bench.warm();
+    bench.transport.syncAt = undefined;
+    await bench.clock.advanceAsync(L_MS + 2_000);
+    const opted = { maxStaleOnErrorMs: 30_000 };
+    const first = bench.ask(opted);
+    bench.transport.lastValidation.reply.reject(failed("rate-limited", 4_000));
+    expect((await first).kind).toBe("stale");
+    expect((await bench.ask(opted)).kind).toBe("stale");
+    expect((await bench.ask()).kind).toBe("unavailable");
+
+    bench.transport.say(batch(0, 1, ended(1)));
+
+    expect(await bench.ask()).toMatchObject({ kind: "invalid", outcome: "revoked" });
+    expect(await bench.ask(opted)).toMatchObject({ kind: "invalid", outcome: "revoked" });
+  });
+
+  it("asks again at once after a failure that names no time, or is no refusal", async () => {
+    await using bench = await createBench();
+    const away = failed("store-unavailable", 100);
+    for (const error of [failed("overloaded"), away, away]) {
+      const before = bench.transport.validations.length;
+      const answer = bench.ask();
+      expect(bench.transport.validations.length).toBe(before + 1);
+      bench.transport.lastValidation.reply.reject(error);
+      await answer;
+    }
+  });
+
   it("throws for what only a programmer can get wrong", async () => {
     await using bench = await createBench();
 
@@ -371,6 +432,25 @@ describe("touches", () => {
     await bench.clock.advanceAsync(5_000);
 
     expect(bench.transport.touches.map((uses) => uses[0]?.idleForMs)).toEqual([5_000, 10_000]);
+  });
+
+  it("wait as long as the authority asks, however near an idle deadline is", async () => {
+    await using bench = await createBench();
+    const { transport, clock } = bench;
+    transport.touchOutcome = failed("overloaded", 700);
+    for (let uses = 0; uses < 20; uses += 1) {
+      const answer = bench.ask({ requirements: { minAal: 1 } });
+      transport.lastValidation.reply.resolve(yes({ validForMs: 5_000 }));
+      await answer;
+      await clock.advanceAsync(0);
+    }
+    expect(transport.touches.length).toBe(1);
+
+    transport.touchOutcome = "valid";
+    await clock.advanceAsync(699);
+    expect(transport.touches.length).toBe(1);
+    await clock.advanceAsync(1);
+    expect(transport.touches.length).toBe(2);
   });
 
   it("give up at the first failure when the client closes, however many wait", async () => {
@@ -683,6 +763,24 @@ describe("the Sync loop", () => {
     expect(transport.lastSync.call.position.length).toBe(16);
   });
 
+  it("waits as long as the authority asks, and not for ever", async () => {
+    await using bench = await createBench();
+    const { transport, clock } = bench;
+    transport.syncAt = undefined;
+    await clock.advanceAsync(1_000);
+    for (const [toldMs, waitedMs] of [
+      [1_700, 1_700],
+      [600_000, RETRY_AFTER_MAX_MS],
+    ] as const) {
+      const before = transport.syncs.length;
+      transport.lastSync.reply.reject(failed("overloaded", toldMs));
+      await clock.advanceAsync(waitedMs - 1);
+      expect(transport.syncs.length).toBe(before);
+      await clock.advanceAsync(1);
+      expect(transport.syncs.length).toBe(before + 1);
+    }
+  });
+
   it("keeps the cache fresh without a stream (FAULTS row 6)", async () => {
     await using bench = await createBench();
     await bench.warm();
@@ -818,6 +916,17 @@ describe("the stream", () => {
     expect(transport.streams.length).toBe(streams + 1);
   });
 
+  it("waits as long as the authority asks, and a random time on top", async () => {
+    await using bench = await createBench();
+    const { transport, clock } = bench;
+    transport.lastStream.listener.onEnd(failed("too-many-watchers", 1_000));
+    // Half of the first 50 ms of backoff.
+    await clock.advanceAsync(1_024);
+    expect(transport.streams.length).toBe(1);
+    await clock.advanceAsync(1);
+    expect(transport.streams.length).toBe(2);
+  });
+
   it("is replaced within the window of a goodbye before the old one is let go", async () => {
     await using bench = await createBench();
     const old = bench.transport.lastStream;
@@ -844,6 +953,30 @@ describe("the stream", () => {
 });
 
 describe("ready", () => {
+  it("waits for a lease, unless the authority says that for now there is none to be had", async () => {
+    const transport = new FakeTransport();
+    transport.syncAt = undefined;
+    const clock = new ManualClock();
+    await using client = createSessionClient({
+      target: "",
+      tenantId: "acme",
+      clientName: "test",
+      transport,
+      clock,
+    });
+    let isReady = false;
+    const waiting = client.ready().then(() => {
+      isReady = true;
+    });
+    await clock.advanceAsync(1);
+    expect(isReady).toBe(false);
+
+    transport.lastSync.reply.resolve({ ...emptySync(everywhere(0)), maxStalenessMs: 0 });
+    await waiting;
+
+    expect(client.status().state).toBe("jeopardy");
+  });
+
   it("is refused when the caller gives up", async () => {
     const transport = new FakeTransport();
     transport.syncAt = undefined;

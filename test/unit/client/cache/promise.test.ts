@@ -74,6 +74,18 @@ describe("a hit", () => {
     expect(hit(cache, at(1_501))).toBe("miss");
   });
 
+  it("ends with the first Sync that grants nothing, whatever was granted before it", () => {
+    const cache = createCache();
+    open(cache, rev(0));
+    warm(cache);
+    sync(cache, rev(0), at(1_000));
+    expect(hit(cache, at(2_000))).toBe("hit");
+
+    cache.applySync(cache.askSync(at(2_000)), syncReply(rev(0), { maxStalenessMs: 0 }), at(2_001));
+
+    expect(hit(cache, at(2_001))).toBe("miss");
+  });
+
   it("never uses more than this client's own bound", () => {
     const cache = createCache({ maxStalenessMs: 200 });
     open(cache, rev(0));

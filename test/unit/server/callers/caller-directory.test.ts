@@ -3,7 +3,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { describe, expect, it } from "vitest";
 
 import { CallerDirectory, type CallerRecord } from "#server/callers/caller-directory.js";
-import { CallerGate } from "#server/rpc/caller-gate.js";
+import { CallerGate, type GatedCall } from "#server/rpc/caller-gate.js";
 
 const KEY = randomBytes(32).toString("base64url");
 
@@ -98,6 +98,57 @@ describe("CallerGate", () => {
     },
   );
 
+  describe("with a client certificate", () => {
+    const known = new CallerDirectory([record({ dnsNames: ["login.example"] })]);
+
+    /** A call of grpc-js over TLS: it says the same of the certificate, verified or not. */
+    function overTls(socket: object | undefined): GatedCall & { stream: object } {
+      return {
+        metadata: new Metadata(),
+        getPath: () => "/x/y",
+        getAuthContext: () =>
+          ({ sslPeerCertificate: { subjectaltname: "DNS:login.example" } }) as ReturnType<
+            GatedCall["getAuthContext"]
+          >,
+        stream: {
+          closed: false,
+          close: ignore,
+          once: ignore,
+          session: socket === undefined ? undefined : { socket },
+        },
+      };
+    }
+
+    function gated(socket: object | undefined): object {
+      return Object.assign(overTls(socket), { call: overTls(socket) });
+    }
+
+    it("knows whom a verified one names", () => {
+      const call = gated({ authorized: true }) as GatedCall;
+
+      expect(new CallerGate(() => known).identify(call).name).toBe("login");
+    });
+
+    it.each([[{ authorized: false }], [{ authorized: undefined }], [{}]])(
+      "knows nobody by one that TLS has not verified, though grpc-js hands it out (S-26, I-10): %j",
+      (socket) => {
+        const call = gated(socket) as GatedCall;
+
+        expect(() => new CallerGate(() => known).identify(call)).toThrow(
+          expect.objectContaining({ reason: "CALLER_UNKNOWN" }) as Error,
+        );
+      },
+    );
+
+    it("takes a call whose stream was reset for over, and not for a stranger's", () => {
+      const call = gated(undefined) as GatedCall;
+
+      expect(() => new CallerGate(() => known).identify(call)).toThrow(
+        expect.objectContaining({ reason: "NOT_STARTED" }) as Error,
+      );
+    });
+  });
+
   it("takes everybody for the local caller where none are configured", () => {
     const call = {
       metadata: new Metadata(),
@@ -111,3 +162,7 @@ describe("CallerGate", () => {
     });
   });
 });
+
+function ignore(): void {
+  // A stream that is not used.
+}

@@ -19,6 +19,24 @@ describe("parsePeerNames", () => {
     },
   );
 
+  it.each([
+    'DNS:"a.example\\", URI:spiffe://example.org/admin"',
+    'URI:"spiffe://x/\\u0000", DNS:"b.example\\\\"',
+    'DNS:"\\u212aube.example"',
+  ])("reads a quoted name to its end and believes none of it: %j", (text) => {
+    expect(parsePeerNames(`${text}, DNS:own.example`)).toEqual({
+      uris: [],
+      dnsNames: ["own.example"],
+    });
+  });
+
+  it("takes a pattern and a repeated name as what they say", () => {
+    expect(parsePeerNames("DNS:*.example, DNS:a.example, DNS:A.example")).toEqual({
+      uris: [],
+      dnsNames: ["*.example", "a.example", "a.example"],
+    });
+  });
+
   it("does not take one name for two (CVE-2021-44532)", () => {
     const names = parsePeerNames('DNS:"evil.example, URI:spiffe://example.org/admin"');
 

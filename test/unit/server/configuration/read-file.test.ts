@@ -154,8 +154,18 @@ describe("a configuration file", () => {
     ],
     [caller("uris: [login]"), 'callers[0].uris[0] is "login": it must be a URI'],
     ["a: [", "line 1 is not YAML"],
-    ["policies: {}\npolicies: {}", "line 2 is not YAML (DUPLICATE_KEY)"],
-    ["- a", "the file: it must be a"],
+    ["policies: {}\npolicies: {}", "line 2 repeats a key of its map"],
+    ["policies: { 1: {}, '1': {} }", "line 1 repeats a key of its map"],
+    ["policies:\n  __proto__: { idle_timeout: 1m }", "line 2 has __proto__ as a key"],
+    ["a: &a {}\npolicies: { web: { <<: *a } }", "there is no such key"],
+    ["policies: {}\n---\npolicies: {}", "line 2 is not YAML (MULTIPLE_DOCS)"],
+    ["policies: !!js/function x", "line 1 is not YAML (TAG_RESOLVE_FAILED)"],
+    ["policies: {}\u0000", "line 1 is not YAML"],
+    [`a: ${"[".repeat(10_000)}`, "line 1 is not YAML (RESOURCE_EXHAUSTION)"],
+    ['tenants: [{ id: "a\\ud800" }]', "it must be 1 to 128 bytes of UTF-8"],
+    ['tenants: [{ id: "a\\ufffd" }]', "it must be 1 to 128 bytes of UTF-8"],
+    ['tenants: [{ id: "" }]', "it must be 1 to 128 bytes of UTF-8"],
+    ["- a", "the file: it must be an object"],
   ])("with %j is refused by key, value and bound", (text, message) => {
     expect(refusal(text)).toContain(message);
   });
@@ -198,6 +208,15 @@ describe("a configuration file", () => {
 
     expect(refusal(`#${"x".repeat(FILE_BYTES_MAX)}`)).toContain("at most");
     expect(refusal(bomb.join("\n"))).toContain("aliases");
+  });
+
+  it("has at most 1,000 policies", () => {
+    const policies = Array.from({ length: 1001 }, (_, index) => `p${index}: {}`);
+
+    expect(refusal(`policies: { ${policies.join(", ")} }`)).toContain(
+      "policies: it must be at most 1000 of them",
+    );
+    expect(() => parseConfiguration(`policies: { ${policies.slice(1).join(", ")} }`)).not.toThrow();
   });
 
   it("without callers is refused to a process that has them", () => {

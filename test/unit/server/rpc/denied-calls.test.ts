@@ -22,6 +22,7 @@ class Bench {
   readonly clock = new ManualClock();
   readonly appended: DeniedCall[] = [];
   isAway = false;
+  caller = "local";
   readonly denied: DeniedCalls;
 
   constructor() {
@@ -33,12 +34,20 @@ class Bench {
       },
       read: () => Promise.resolve([]),
     };
-    const gate = { identify: () => LOCAL_CALLER };
+    const gate = { identify: () => ({ ...LOCAL_CALLER, name: this.caller }) };
     this.denied = new DeniedCalls({ trail, clock: this.clock, log: silentLog, gate });
   }
 
   note(calls: number, request: object = { tenantId: "acme" }): void {
     for (let index = 0; index < calls; index += 1) this.denied.note(CALL, request, REFUSAL);
+  }
+
+  /** As many refusals as wait at most, of as many callers as that takes. */
+  flood(): void {
+    for (const caller of ["a", "b", "c", "d", "e"]) {
+      this.caller = caller;
+      this.note(64);
+    }
   }
 
   async flush(): Promise<void> {
@@ -50,7 +59,7 @@ class Bench {
 describe("refused calls", () => {
   it("are written in batches of 64, one every 100 ms, however many there are", async () => {
     const bench = new Bench();
-    bench.note(200);
+    bench.flood();
 
     expect(bench.appended).toHaveLength(0);
     await bench.flush();
@@ -61,11 +70,43 @@ describe("refused calls", () => {
 
   it("wait in a bounded list; what comes on top is dropped and counted", async () => {
     const bench = new Bench();
-    bench.note(300);
+    bench.flood();
 
-    expect(bench.denied.dropped).toBe(300 - 256);
+    expect(bench.denied.dropped).toBe(64);
     for (let round = 0; round < 6; round += 1) await bench.flush();
     expect(bench.appended).toHaveLength(256);
+  });
+
+  it("of one caller fill a quarter of the list, so that a flood hides nobody else's", async () => {
+    const bench = new Bench();
+    bench.note(1_000);
+    expect(bench.denied.dropped).toBe(1_000 - 64);
+    bench.caller = "other";
+    bench.note(1);
+
+    await bench.flush();
+    await bench.flush();
+    expect(bench.appended.map(({ caller }) => caller)).toContain("other");
+    // What has left the list makes room.
+    bench.caller = "local";
+    bench.note(64);
+    expect(bench.denied.dropped).toBe(1_000 - 64);
+  });
+
+  it("name the tenant of a stream that asked for one, and the session but never the token", async () => {
+    const bench = new Bench();
+    bench.note(1, { tenantIds: ["globex"] });
+    bench.note(1, { tenantIds: ["globex", "initech"] });
+    bench.note(1, { target: { $case: "sessionId", value: "0a" } });
+    bench.note(1, { target: { $case: "token", value: "cc1_secret" } });
+    await bench.flush();
+
+    expect(bench.appended.map(({ tenantId, sessionId }) => [tenantId, sessionId])).toEqual([
+      ["globex", ""],
+      ["", ""],
+      ["", "0a"],
+      ["", ""],
+    ]);
   });
 
   it("are dropped and counted while the store is away, and recorded again after it", async () => {

@@ -6,9 +6,14 @@ import {
 import { describe, expect, it } from "vitest";
 
 import type { Clock } from "#server/base/clock.js";
+import { resolveLimits } from "#server/configuration/limits.js";
 import { EventLoopDelay } from "#server/rpc/event-loop-delay.js";
 import { Overload, type OverloadLimits } from "#server/rpc/overload.js";
-import { SHEDDING_CLASS_OF, type SheddingClass } from "#server/rpc/shedding-order.js";
+import {
+  SHEDDING_CLASS_OF,
+  SHEDDING_CLASSES,
+  type SheddingClass,
+} from "#server/rpc/shedding-order.js";
 import { RpcError } from "#server/rpc/status.js";
 
 const PATHS = {
@@ -16,9 +21,10 @@ const PATHS = {
   create: "/coatcheck.v1.SessionService/CreateSession",
   touch: "/coatcheck.v1.SessionService/TouchSessions",
   validate: "/coatcheck.v1.SessionService/ValidateSession",
+  sync: "/coatcheck.v1.RevocationService/SyncRevocations",
   revoke: "/coatcheck.v1.SessionService/RevokeSession",
 } as const;
-const CLASSES: readonly SheddingClass[] = ["list", "create", "touch", "validate", "revoke"];
+const CLASSES: readonly SheddingClass[] = ["list", "create", "touch", "validate", "sync", "revoke"];
 
 function make(limits: Partial<OverloadLimits> = {}, delayMs: () => number = () => 0): Overload {
   return new Overload(
@@ -65,26 +71,30 @@ describe("the shedding order", () => {
     expect(Object.keys(SHEDDING_CLASS_OF).sort()).toEqual(unary.sort());
   });
 
-  it("puts whatever ends sessions, and what renews leases, last", () => {
+  it("puts whatever ends sessions last, and what renews leases before it", () => {
     const last = Object.keys(SHEDDING_CLASS_OF).filter((path) =>
-      /Revoke|SyncRevocations|Incident/.test(path.split("/")[2] ?? ""),
+      /Revoke|Incident/.test(path.split("/")[2] ?? ""),
     );
 
     expect(last.map((path) => SHEDDING_CLASS_OF[path])).toEqual(last.map(() => "revoke"));
-    expect(last).toHaveLength(6);
+    expect(last).toHaveLength(5);
+    expect(SHEDDING_CLASS_OF[PATHS.sync]).toBe("sync");
+    expect(SHEDDING_CLASSES.slice(-3)).toEqual(["validate", "sync", "revoke"]);
   });
 });
 
 describe("a replica with too many calls in flight", () => {
   it.each([
     [49, CLASSES],
-    [50, ["create", "touch", "validate", "revoke"]],
-    [59, ["create", "touch", "validate", "revoke"]],
-    [60, ["touch", "validate", "revoke"]],
-    [69, ["touch", "validate", "revoke"]],
-    [70, ["validate", "revoke"]],
-    [84, ["validate", "revoke"]],
-    [85, ["revoke"]],
+    [50, ["create", "touch", "validate", "sync", "revoke"]],
+    [59, ["create", "touch", "validate", "sync", "revoke"]],
+    [60, ["touch", "validate", "sync", "revoke"]],
+    [69, ["touch", "validate", "sync", "revoke"]],
+    [70, ["validate", "sync", "revoke"]],
+    [84, ["validate", "sync", "revoke"]],
+    [85, ["sync", "revoke"]],
+    [94, ["sync", "revoke"]],
+    [95, ["revoke"]],
     [99, ["revoke"]],
     [100, []],
   ])("with %i of 100 admits %j", (calls, expected) => {
@@ -107,25 +117,27 @@ describe("a replica with too many calls in flight", () => {
     });
     expect(told?.details.retryAfterMs).toBeGreaterThanOrEqual(250);
     expect(told?.details.retryAfterMs).toBeLessThan(750);
-    expect(overload.counters.shed).toMatchObject({ validate: 1, revoke: 0 });
+    expect(overload.counters.shed.get(PATHS.validate.slice(1))).toBe(1);
+    expect(overload.counters.shed.get(PATHS.revoke.slice(1))).toBe(0);
   });
 
   it("serves a class again only well below where it shed it, in the reverse order", () => {
     const overload = make();
-    hold(overload, 85);
+    hold(overload, 95);
     const steps: [number, readonly SheddingClass[]][] = [];
 
-    for (let calls = 85; calls >= 0; calls -= 1) {
+    for (let calls = 95; calls >= 0; calls -= 1) {
       const now = admitted(overload);
       if (now.length !== steps.at(-1)?.[1].length) steps.push([calls, now]);
       if (calls > 0) release(overload, 1);
     }
 
     expect(steps).toEqual([
-      [85, ["revoke"]],
-      [69, ["validate", "revoke"]],
-      [55, ["touch", "validate", "revoke"]],
-      [47, ["create", "touch", "validate", "revoke"]],
+      [95, ["revoke"]],
+      [84, ["sync", "revoke"]],
+      [69, ["validate", "sync", "revoke"]],
+      [55, ["touch", "validate", "sync", "revoke"]],
+      [47, ["create", "touch", "validate", "sync", "revoke"]],
       [39, CLASSES],
     ]);
   });
@@ -140,7 +152,7 @@ describe("a replica with too many calls in flight", () => {
   });
 
   it("is at rest when everything was answered, whoever was refused meanwhile", () => {
-    const overload = make({ callsPerCallerMax: 3 });
+    const overload = make({ callsPerCallerMax: 34 });
     hold(overload, 100);
     for (const kind of CLASSES) refusal(overload, kind);
 
@@ -154,11 +166,11 @@ describe("a replica with too many calls in flight", () => {
 describe("a replica whose event loop is late", () => {
   it.each([
     [499, CLASSES],
-    [500, ["create", "touch", "validate", "revoke"]],
-    [600, ["touch", "validate", "revoke"]],
-    [700, ["validate", "revoke"]],
-    [850, ["revoke"]],
-    [60_000, ["revoke"]],
+    [500, ["create", "touch", "validate", "sync", "revoke"]],
+    [600, ["touch", "validate", "sync", "revoke"]],
+    [700, ["validate", "sync", "revoke"]],
+    [850, ["sync", "revoke"]],
+    [60_000, ["sync", "revoke"]],
   ])("by %i ms of 1000 admits %j", (delayMs, expected) => {
     expect(admitted(make({}, () => delayMs))).toEqual(expected);
   });
@@ -186,11 +198,41 @@ describe("a caller with too many calls in flight", () => {
     expect(overload.counters.callerBusy).toBe(1);
   });
 
-  it("may revoke all the same", () => {
+  it("may Sync and revoke all the same, up to twice and three times its share", () => {
     const overload = make({ callsPerCallerMax: 3 });
-    hold(overload, 10, "greedy");
+    for (const [calls, expected] of [
+      [2, CLASSES],
+      [3, ["sync", "revoke"]],
+      [5, ["sync", "revoke"]],
+      [6, ["revoke"]],
+      [8, ["revoke"]],
+      [9, []],
+    ] as const) {
+      hold(overload, calls, "greedy");
+      expect(CLASSES.filter((kind) => refusal(overload, kind, "greedy") === undefined)).toEqual(
+        expected,
+      );
+      release(overload, calls, "greedy");
+    }
+  });
 
-    expect(refusal(overload, "revoke", "greedy")).toBeUndefined();
+  it("does not have others shed, whatever it floods with, S-39", () => {
+    const { callsInFlightMax, callsPerCallerMax, eventLoopDelayMaxMs } = resolveLimits(
+      {},
+      { hasCallers: true },
+    );
+    for (const kind of CLASSES) {
+      const overload = make({ callsInFlightMax, callsPerCallerMax, eventLoopDelayMaxMs });
+      for (let call = 0; call < 10 * callsPerCallerMax; call += 1) {
+        try {
+          overload.enter(PATHS[kind], "greedy");
+        } catch (error) {
+          if (!(error instanceof RpcError)) throw error;
+        }
+      }
+      expect(refusal(overload, "validate", "modest"), kind).toBeUndefined();
+      expect(refusal(overload, "revoke", "modest"), kind).toBeUndefined();
+    }
   });
 
   it("is served again when one of its calls has its answer", () => {

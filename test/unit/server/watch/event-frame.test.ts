@@ -12,7 +12,7 @@ function entries(count: number, bytes: number): RingEntry[] {
   }));
 }
 
-function through(count: number, bytes: number, tenants: string[] = []): number | undefined {
+function through(count: number, bytes: number, tenants?: string[]): number | undefined {
   const frame = assembleFrame(
     {
       announced: { partition: 0, generation: 1, sequence: 0 },

@@ -45,8 +45,10 @@ class Desk {
 }
 
 describe("the incident board", () => {
-  it("grants what is configured in quiet times", () => {
-    const { board } = new Desk();
+  it("grants what is configured in quiet times", async () => {
+    const desk = new Desk();
+    const { board } = desk;
+    await desk.tell(0, undefined);
 
     expect(board.maxStalenessMs).toBe(3_000);
     expect(board.allowsCaching).toBe(true);
@@ -59,6 +61,23 @@ describe("the incident board", () => {
     await desk.tell(3, MODE);
 
     expect(desk.board.maxStalenessMs).toBe(1_000);
+  });
+
+  it("shows the mode that it acts on, and for how long still, while it lasts", async () => {
+    const desk = new Desk();
+    const { board, clock } = desk;
+    const quiet = board.mode;
+    await desk.tell(0, { ...MODE, maxStalenessMs: 2_000, leftMs: 30_000 });
+    await desk.tell(1, { ...MODE, stopCreating: true });
+    clock.advance(10_000);
+    const during = board.mode;
+    await desk.tell(1, { ...MODE, stopCaching: true });
+    const stopped = board.mode;
+    clock.advance(60_000);
+
+    expect([quiet, board.mode]).toEqual([undefined, undefined]);
+    expect(during).toEqual({ ...MODE, stopCreating: true, leftMs: 50_000 });
+    expect(stopped).toEqual({ ...MODE, maxStalenessMs: 0, stopCaching: true });
   });
 
   it("holds the strictest of all partitions, each wish for itself", async () => {
@@ -99,6 +118,24 @@ describe("the incident board", () => {
     expect(desk.board.maxStalenessMs).toBe(1_000);
     await desk.tell(1, undefined);
     expect(desk.board.maxStalenessMs).toBe(3_000);
+  });
+
+  it("lets nothing be kept before the first pull: an incident may be running", () => {
+    expect(new Desk().board.allowsCaching).toBe(false);
+  });
+
+  it("lets nothing be kept once nothing was heard for half a second, counted from a pull's start", async () => {
+    const desk = new Desk();
+    const slow = desk.pull(0);
+    desk.clock.advance(400);
+    await slow(undefined);
+
+    desk.clock.advance(100);
+    expect(desk.board.allowsCaching).toBe(true);
+    desk.clock.advance(1);
+    expect(desk.board.allowsCaching).toBe(false);
+    await desk.tell(7, undefined);
+    expect(desk.board.allowsCaching).toBe(true);
   });
 
   it("does not believe a pull that began before one that has been answered", async () => {

@@ -12,8 +12,10 @@ function entry(
 }
 
 describe("createTenantFilter", () => {
-  it("admits every tenant where none is named", () => {
-    expect(createTenantFilter([]).admits(entry("any"))).toBe(true);
+  it("admits every tenant only where that is said: a list of none admits none", () => {
+    expect(createTenantFilter(undefined).admits(entry("any"))).toBe(true);
+    expect(createTenantFilter([]).admits(entry("any"))).toBe(false);
+    expect(createTenantFilter([]).admits(entry(undefined))).toBe(true);
   });
 
   it("admits the named tenants and what concerns all, and nothing else", () => {
@@ -31,6 +33,7 @@ describe("createTenantFilter", () => {
   it("has one key for the same tenants in any order, and different keys for different ones", () => {
     expect(createTenantFilter(["b", "a", "a"]).key).toBe(createTenantFilter(["a", "b"]).key);
     expect(createTenantFilter(['a","b']).key).not.toBe(createTenantFilter(["a", "b"]).key);
-    expect(createTenantFilter([]).key).not.toBe(createTenantFilter(["a"]).key);
+    const keys = [undefined, [], [""], ["a"]].map((tenantIds) => createTenantFilter(tenantIds).key);
+    expect(new Set(keys).size).toBe(keys.length);
   });
 });

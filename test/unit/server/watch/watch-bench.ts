@@ -133,7 +133,7 @@ export class WatchBench {
     sink: WatchSink,
     {
       position = [],
-      tenants = [],
+      tenants,
     }: { readonly position?: readonly Revision[]; readonly tenants?: readonly string[] } = {},
   ): void {
     this.watchers

@@ -108,7 +108,7 @@ describe("Watcher", () => {
     const refusal = bench.watchers.serve(
       {
         identity: { clientName: "", instanceId: "", sdkVersion: "" },
-        filter: createTenantFilter([]),
+        filter: createTenantFilter(undefined),
         position: new Map(),
         deploymentId: "deployment",
       },
