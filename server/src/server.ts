@@ -32,6 +32,7 @@ import { Guards } from "./rpc/guards.js";
 import { Health } from "./rpc/health.js";
 import { readable } from "./rpc/readable.js";
 import { addReflection } from "./rpc/reflection.js";
+import { refuseStrangers } from "./rpc/refuse-strangers.js";
 import { DeniedCalls } from "./rpc/denied-calls.js";
 import type { RevocationCounters } from "./rpc/revocation-environment.js";
 import { createRevocationService, RevocationServiceDefinition } from "./rpc/revocation-service.js";
@@ -122,7 +123,6 @@ class RunningAuthority implements Authority {
     });
     this.#limits = limitsOf(this.#settings.current, options.limits);
     this.#guards = new Guards(this.#limits, systemClock);
-    this.#server = new Server(grpcOptions(options.connections ?? {}, this.#limits));
     this.#certificates = options.tls && new CertificateFiles(options.tls, this.#log);
     this.#maxStalenessMs = options.maxStalenessMs ?? 3000;
     this.#startedAtMs = systemClock.monotonicMs();
@@ -140,6 +140,7 @@ class RunningAuthority implements Authority {
       gate: this.#gate,
       trail: this.#store.audit,
     });
+    this.#server = this.#createServer(options);
     this.#incidents = new IncidentBoard(this.#clock, this.#maxStalenessMs);
     this.#instances = new SyncedInstances(this.#clock);
     const watch = {
@@ -277,8 +278,17 @@ class RunningAuthority implements Authority {
     await this.#store.close();
   }
 
-  #addServices(options: AuthorityOptions): void {
-    const calls: UnaryEnvironment & StreamEnvironment = {
+  #createServer({ connections = {}, tls }: AuthorityOptions): Server {
+    // TLS refuses strangers where it asks for certificates, and without callers nobody is one.
+    const canStrangersConnect = this.hasCallers && tls?.clientCaPath === undefined;
+    return new Server({
+      ...grpcOptions(connections, this.#limits),
+      interceptors: canStrangersConnect ? [refuseStrangers(this.#callEnvironment())] : [],
+    });
+  }
+
+  #callEnvironment(): UnaryEnvironment & StreamEnvironment {
+    return {
       clock: systemClock,
       log: this.#log,
       gate: this.#gate,
@@ -289,6 +299,10 @@ class RunningAuthority implements Authority {
       load: this.#load,
       meter: this.#measured.calls,
     };
+  }
+
+  #addServices(options: AuthorityOptions): void {
+    const calls = this.#callEnvironment();
     const settings = this.#settings;
     const sessions = {
       store: this.#store.sessions,

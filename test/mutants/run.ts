@@ -38,6 +38,16 @@ interface Mutant {
   readonly tests: readonly string[];
 }
 
+/** A run of tests in one copy of the tree. */
+interface Run {
+  readonly tree: string;
+  readonly tests: readonly string[];
+  readonly redisUrl: string | undefined;
+  readonly msMax: number;
+  /** More options of vitest. */
+  readonly options?: readonly string[];
+}
+
 /** What a run of tests came to. */
 interface Outcome {
   readonly passed: number;
@@ -63,7 +73,11 @@ const WORKSPACES = ["proto", "client", "server"];
 const COPIED = [...WORKSPACES, "test", "package.json", "tsconfig.json"];
 const WORKERS = Math.min(2, availableParallelism());
 /** The slowest test file takes a quarter of this. A mutant that hangs the tests is noticed by them. */
-const RUN_MS_MAX = 120_000;
+const MUTANT_MS_MAX = 120_000;
+/** All test files that any mutant names, one after the other on a slow machine. */
+const UNTOUCHED_MS_MAX = 900_000;
+/** One red test is enough, unless it is the very first: then others have to show that they run. */
+const FIRST_FAILURE = ["--bail=1"];
 const MUTANTS_FOLDER = join(ROOT, "test/mutants");
 const NAME_WIDTH = 56;
 const FILE_WIDTH = 40;
@@ -81,7 +95,12 @@ async function main(only: string | undefined): Promise<number> {
   const trees = Array.from({ length: Math.min(WORKERS, mutants.length) }, copyTree);
   try {
     const [tree = ""] = trees;
-    const untouched = await runTests(tree, tests, redis?.url);
+    const untouched = await runTests({
+      tree,
+      tests,
+      redisUrl: redis?.url,
+      msMax: UNTOUCHED_MS_MAX,
+    });
     if (untouched.failed > 0) {
       print(`Red before any mutation: ${untouched.titles.join("; ")}`);
       return 1;
@@ -139,8 +158,10 @@ async function judge(tree: string, mutant: Mutant, redisUrl: string | undefined)
     source.replace(mutant.find, () => mutant.replace),
   );
   try {
-    const { passed, failed, titles } = await runTests(tree, mutant.tests, redisUrl);
-    if (failed === 0) return { kind: "survived" };
+    const run = { tree, tests: mutant.tests, redisUrl, msMax: MUTANT_MS_MAX };
+    const quick = await runTests({ ...run, options: FIRST_FAILURE });
+    if (quick.failed === 0) return { kind: "survived" };
+    const { passed, titles } = quick.passed > 0 ? quick : await runTests(run);
     return passed > 0
       ? { kind: "killed", by: titles }
       : { kind: "broken", why: `every test is red: ${titles[0] ?? ""}` };
@@ -149,14 +170,10 @@ async function judge(tree: string, mutant: Mutant, redisUrl: string | undefined)
   }
 }
 
-async function runTests(
-  tree: string,
-  tests: readonly string[],
-  redisUrl: string | undefined,
-): Promise<Outcome> {
-  const reportFile = join(tree, "report.json");
+async function runTests(run: Run): Promise<Outcome> {
+  const reportFile = join(run.tree, "report.json");
   rmSync(reportFile, { force: true });
-  const stderr = await runVitest(tree, [`--outputFile=${reportFile}`, ...tests], redisUrl);
+  const stderr = await runVitest(run, reportFile);
   let report: VitestReport;
   try {
     report = JSON.parse(readFileSync(reportFile, "utf8")) as VitestReport;
@@ -179,22 +196,21 @@ async function runTests(
 
 /** Runs vitest in a tree to its end and returns what it wrote to stderr. */
 async function runVitest(
-  tree: string,
-  options: readonly string[],
-  redisUrl: string | undefined,
+  { tree, tests, redisUrl, msMax, options = [] }: Run,
+  reportFile: string,
 ): Promise<string> {
   const vitest = join(ROOT, "node_modules/vitest/vitest.mjs");
   const child = spawn(
     process.execPath,
     [
       ...["--conditions=@coatcheck/source", vitest, "run", "--config", "test/vitest.config.ts"],
-      ...["--reporter=json", ...options],
+      ...["--reporter=json", `--outputFile=${reportFile}`, ...options, ...tests],
     ],
     {
       cwd: tree,
       env: { ...process.env, COATCHECK_TEST_REDIS_URL: redisUrl },
       stdio: ["ignore", "ignore", "pipe"],
-      timeout: RUN_MS_MAX,
+      timeout: msMax,
       killSignal: "SIGKILL",
     },
   );
@@ -205,7 +221,7 @@ async function runVitest(
   return await new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("close", (_, signal) => {
-      resolve(signal === null ? stderr : `no end within ${RUN_MS_MAX / 1000} s`);
+      resolve(signal === null ? stderr : `no end within ${msMax / 1000} s`);
     });
   });
 }

@@ -9,10 +9,12 @@ import {
   ValidationOutcome,
   WatchRevocationsRequest,
 } from "@coatcheck/proto";
+import { status } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { type Authority, createAuthority } from "#server/server.js";
 
+import { callersSection, ConfigurationOnDisk, newServiceKey } from "../support/callers.js";
 import { eventually } from "../support/eventually.js";
 import { heapBytes } from "../support/heap-bytes.js";
 import { invoke, SessionApi } from "../support/session-api.js";
@@ -203,5 +205,89 @@ describe("a flood of questions that cost the store a page each", () => {
     expect((await Promise.all(pages)).length).toBe(500);
     flooded.close();
     await small.close();
+  });
+});
+
+describe("a stranger where clients have no certificates", () => {
+  const key = newServiceKey();
+  let keyed: Authority;
+  let file: ConfigurationOnDisk;
+  let line: ClientHttp2Session;
+
+  beforeEach(async () => {
+    const edge = { name: "edge", roles: ["validator", "auditor"], tenants: "*" as const, key };
+    file = new ConfigurationOnDisk(callersSection([edge]));
+    keyed = await createAuthority({ configurationPath: file.path });
+    line = connect(`http://${keyed.address}`);
+    line.on("error", () => undefined);
+  });
+
+  afterEach(async () => {
+    line.destroy();
+    await keyed.close();
+    file.remove();
+  });
+
+  /** Begins a call, sends no message, and returns the status that comes all the same. */
+  async function begin(path: string, authorization: string): Promise<string> {
+    const stream = line.request(headersOf(path, { authorization }));
+    return await new Promise<string>((resolve) => {
+      stream.on("response", (headers) => {
+        resolve(String(headers["grpc-status"]));
+        stream.destroy();
+      });
+      stream.on("error", () => undefined);
+    });
+  }
+
+  it.each([VALIDATE, WATCH])(
+    "is refused before it has sent its request: %s (S-26)",
+    async (path) => {
+      expect(await begin(path, "Bearer guessed")).toBe("16");
+      expect(await begin(path, "")).toBe("16");
+    },
+  );
+
+  it("is in the audit trail, without a name", async () => {
+    await begin(VALIDATE, "Bearer guessed");
+    const admin = new SessionApi(keyed.address, { serviceKey: key });
+    const list = admin.admin.listAuditEvents.bind(admin.admin);
+
+    const events = await eventually(async () => {
+      const page = await invoke(list, ListAuditEventsRequest.create());
+      return page.events.length > 0 && page.events;
+    });
+
+    expect(events).toMatchObject([
+      { method: VALIDATE.slice(1), caller: "", statusCode: status.UNAUTHENTICATED },
+    ]);
+    admin.close();
+  });
+
+  it("does not keep a stream open that it never ends", async () => {
+    const stream = line.request(headersOf(VALIDATE));
+    stream.on("error", () => undefined);
+
+    const code = await new Promise((resolve) => {
+      stream.on("close", () => {
+        resolve(stream.rstCode);
+      });
+    });
+
+    expect(code).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  });
+
+  it("is asked nothing by health, and a caller with its key is served", async () => {
+    const stream = line.request(headersOf("/grpc.health.v1.Health/Check"));
+    const headers = await new Promise<IncomingHttpHeaders>((resolve) => {
+      stream.on("response", resolve);
+      stream.end(framed(new Uint8Array()));
+    });
+    const caller = new SessionApi(keyed.address, { serviceKey: key });
+
+    expect(headers["grpc-status"]).toBeUndefined();
+    expect((await caller.validate(token)).outcome).toBe(ValidationOutcome.NOT_FOUND);
+    stream.destroy();
+    caller.close();
   });
 });

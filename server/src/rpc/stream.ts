@@ -167,7 +167,7 @@ class CallSink<Request, Response> implements WatchSink {
 }
 
 /** Resets the HTTP/2 stream of a call whose client does not even read the status. */
-function resetIfStuck(call: object, clock: Clock): void {
+export function resetIfStuck(call: object, clock: Clock): void {
   const transport = transportOf(call);
   if (transport === undefined || transport.closed) {
     return;
