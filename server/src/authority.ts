@@ -3,7 +3,7 @@ import type { Log } from "./base/log.js";
 import type { ListenAddress } from "./config.js";
 import type { LimitOverrides } from "./configuration/limits.js";
 import type { ConnectionLimits } from "./limits.js";
-import type { PolicyOverrides } from "./policies.js";
+import type { PolicyOverrides } from "./configuration/policies.js";
 import type { AuthorityStats } from "./rpc/admin-service.js";
 import type { Store, StoreOptions } from "./store/store.js";
 import type { TlsFiles } from "./transport/certificate-files.js";

@@ -10,7 +10,7 @@ import { Turns } from "./base/turns.js";
 import { within } from "./base/within.js";
 import type { ListenAddress } from "./config.js";
 import type { Limits } from "./configuration/limits.js";
-import { limitConnections } from "./connection-limit.js";
+import { limitConnections } from "./transport/connection-limit.js";
 import { refuseExposure } from "./exposure.js";
 import {
   DRAIN_MS_MAX,
@@ -22,8 +22,8 @@ import {
   WATCH_AGE_MAX_MS,
 } from "./limits.js";
 import { serveMetrics } from "./serve-metrics.js";
-import { type LiveSettings, openSettings } from "./live-settings.js";
-import { limitsOf } from "./settings.js";
+import { type LiveSettings, openSettings } from "./configuration/live-settings.js";
+import { limitsOf } from "./configuration/settings.js";
 import { type AuthorityStats, createAdminService } from "./rpc/admin-service.js";
 import { CallLoad } from "./rpc/call-load.js";
 import { CallerGate } from "./rpc/caller-gate.js";

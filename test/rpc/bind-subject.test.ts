@@ -9,7 +9,7 @@ import {
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { systemClock } from "#server/base/clock.js";
-import type { PolicyOverrides } from "#server/policies.js";
+import type { PolicyOverrides } from "#server/configuration/policies.js";
 import { type Authority, type AuthorityOptions, createAuthority } from "#server/server.js";
 import { createMemoryStore } from "#server/store/memory/memory-store.js";
 import { StoreUnavailableError } from "#server/store/store-error.js";

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 
 import { FILE_BYTES_MAX, parseConfiguration } from "#server/configuration/read-file.js";
 import { toPolicyOverride } from "#server/configuration/schema.js";
-import { buildSettings } from "#server/settings.js";
+import { buildSettings } from "#server/configuration/settings.js";
 
 const HASH = `sha256:${"a".repeat(64)}`;
 

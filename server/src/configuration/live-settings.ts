@@ -1,5 +1,5 @@
-import type { Log } from "./base/log.js";
-import { LiveFile } from "./configuration/live-file.js";
+import type { Log } from "../base/log.js";
+import { LiveFile } from "./live-file.js";
 import type { PolicyOverrides } from "./policies.js";
 import { buildSettings, defaultSettings, type Settings } from "./settings.js";
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-import { DEFAULT_POLICY, type SessionPolicy } from "./session/policy.js";
+import { DEFAULT_POLICY, type SessionPolicy } from "../session/policy.js";
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 24 * 60 * MINUTE_MS;

@@ -1,13 +1,9 @@
-import { CallerDirectory, type CallerRecord } from "./callers/caller-directory.js";
-import { type LimitOverrides, type Limits, resolveLimits } from "./configuration/limits.js";
-import { ConfigurationError } from "./configuration/read-file.js";
-import {
-  type CallerEntry,
-  type ConfigurationFile,
-  toPolicyOverride,
-} from "./configuration/schema.js";
+import { CallerDirectory, type CallerRecord } from "../callers/caller-directory.js";
+import { type LimitOverrides, type Limits, resolveLimits } from "./limits.js";
+import { ConfigurationError } from "./read-file.js";
+import { type CallerEntry, type ConfigurationFile, toPolicyOverride } from "./schema.js";
 import { type PolicyOverrides, resolvePolicies } from "./policies.js";
-import type { SessionPolicy } from "./session/policy.js";
+import type { SessionPolicy } from "../session/policy.js";
 
 /** What one tenant may do beyond what all may. */
 export interface TenantSettings {
