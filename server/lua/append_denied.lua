@@ -3,7 +3,7 @@
 --
 -- KEYS[1]  head
 -- ARGV[1]  JSON: max (entries kept), calls (a list of { id, method, caller, tenant,
---          session, status }, at most 64)
+--          session, admin, status }, at most 64)
 --
 -- Returns nothing.
 --

@@ -336,7 +336,13 @@ describe("a call", () => {
       return events.filter(({ method }) => method.includes("Validate"));
     }
     const service = "coatcheck.v1.SessionService";
-    const told = { caller: "validator-of-acme", tenantId: "acme", sessionId, statusCode: 0 };
+    const told = {
+      caller: "validator-of-acme",
+      tenantId: "acme",
+      sessionId,
+      reasonAdmin: "BINDING_MISMATCH",
+      statusCode: 0,
+    };
     await eventually(async () => (await recorded()).length === 3);
     expect(await recorded()).toMatchObject(
       ["BatchValidateSessions", "ValidateSession", "ValidateSession"].map((method) => ({

@@ -259,7 +259,12 @@ describe("a stranger where clients have no certificates", () => {
     });
 
     expect(events).toMatchObject([
-      { method: VALIDATE.slice(1), caller: "", statusCode: status.UNAUTHENTICATED },
+      {
+        method: VALIDATE.slice(1),
+        caller: "",
+        reasonAdmin: "CALLER_UNKNOWN",
+        statusCode: status.UNAUTHENTICATED,
+      },
     ]);
     admin.close();
   });

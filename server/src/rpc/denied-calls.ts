@@ -30,6 +30,12 @@ interface Asked {
   readonly sessionId: string;
 }
 
+/** Why it was refused, and what it was answered. */
+interface Refusal {
+  readonly reason: string;
+  readonly code: GrpcCode;
+}
+
 /** Where refused calls are recorded. */
 export interface DeniedCallsEnvironment {
   readonly trail: AuditTrail;
@@ -65,13 +71,13 @@ export class DeniedCalls {
   note(call: GatedCall, request: unknown, error: RpcError): void {
     if (DENIALS.has(error.reason)) {
       const origin = { method: call.getPath().slice(1), caller: this.#nameOf(call) };
-      this.#record(origin, askedIn(request), error.code);
+      this.#record(origin, askedIn(request), error);
     }
   }
 
   /** Records a failed part of a call that was answered, where it was refused for the same reason. */
-  noteItem(origin: AuditOrigin, item: unknown, { reason, code }: RpcError): void {
-    if (DENIALS.has(reason)) this.#record(origin, askedIn(item), code);
+  noteItem(origin: AuditOrigin, item: unknown, error: RpcError): void {
+    if (DENIALS.has(error.reason)) this.#record(origin, askedIn(item), error);
   }
 
   /**
@@ -79,10 +85,10 @@ export class DeniedCalls {
    * how a stolen one looks (S-31). The call is answered, so its status is OK.
    */
   noteMismatch(origin: AuditOrigin, asked: Asked): void {
-    this.#record(origin, asked, GrpcCode.OK);
+    this.#record(origin, asked, { reason: "BINDING_MISMATCH", code: GrpcCode.OK });
   }
 
-  #record(origin: AuditOrigin, { tenantId, sessionId }: Asked, statusCode: GrpcCode): void {
+  #record(origin: AuditOrigin, { tenantId, sessionId }: Asked, { reason, code }: Refusal): void {
     const waitingOf = this.#waitingOf.get(origin.caller) ?? 0;
     if (this.#waiting.length >= WAITING_MAX || waitingOf >= WAITING_OF_CALLER_MAX) {
       this.#dropped += 1;
@@ -94,7 +100,8 @@ export class DeniedCalls {
       eventId: randomBase62(22),
       tenantId,
       sessionId,
-      statusCode,
+      reasonAdmin: reason,
+      statusCode: code,
     });
     this.#schedule();
   }

@@ -54,6 +54,8 @@ export interface DeniedCall extends AuditOrigin {
   /** As the caller named it; empty where it named none. */
   readonly tenantId: string;
   readonly sessionId: string;
+  /** Why, in a word: `CALLER_NOT_ALLOWED`. */
+  readonly reasonAdmin: string;
   readonly statusCode: number;
 }
 

@@ -222,7 +222,14 @@ function describeReading(fact: Fact): void {
 
     expect(await trail(world, "audit")).toHaveLength(1);
     expect(await trail(world, "denied")).toMatchObject([
-      { ...AUDIT, eventId: "d1", tenantId: "globex", statusCode: 7, revision: undefined },
+      {
+        ...AUDIT,
+        eventId: "d1",
+        tenantId: "globex",
+        reasonAdmin: "CALLER_NOT_ALLOWED",
+        statusCode: 7,
+        revision: undefined,
+      },
     ]);
   });
 
@@ -301,6 +308,7 @@ async function denied(world: World, eventIds: readonly string[]): Promise<void> 
       eventId,
       tenantId: "globex",
       sessionId: "",
+      reasonAdmin: "CALLER_NOT_ALLOWED",
       statusCode: 7,
     })),
   );

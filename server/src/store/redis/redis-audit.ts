@@ -35,6 +35,7 @@ export class RedisAudit implements AuditTrail {
             caller: call.caller,
             tenant: call.tenantId,
             session: call.sessionId,
+            admin: call.reasonAdmin,
             status: String(call.statusCode),
           })),
         }),
