@@ -117,7 +117,7 @@ describe("coatcheck watch over a restart", { timeout: TIMEOUT_MS }, () => {
     await eventually(() => replica.stats().watchers === 1);
 
     await restart(storeUnderTest.create);
-    await eventually(() => replica.stats().watchers === 1);
+    await eventually(() => replica.stats().watchers === 1, { timeoutMs: 20_000 });
     await revokeAt(replica.address);
 
     expect(await watching.exited).toMatchObject({ code: 0 });

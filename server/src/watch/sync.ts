@@ -70,7 +70,9 @@ export async function answerSync(
   if (answers.size === 0) {
     throw new StoreUnavailableError("Cannot answer a sync: no partition answers", "no");
   }
-  const answer = compose([...answers.values()].filter((each) => each !== undefined));
+  // In the order of partitions, whichever came first: an answer should read the same each time.
+  const inOrder = hub.tails.map((_, index) => answers.get(index));
+  const answer = compose(inOrder.filter((each) => each !== undefined));
   for (const [reason, at] of answer.resets) {
     hub.counters.resets[reason] += at.length;
   }
