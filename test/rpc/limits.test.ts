@@ -21,9 +21,10 @@ import { type ClientOptions, credentials, InterceptingCall } from "@grpc/grpc-js
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { type Authority, type AuthorityOptions, createAuthority } from "#server/server.js";
-import { formatToken } from "#server/session/token.js";
+import { formatToken, mintSessionId, randomSecret } from "#server/session/token.js";
 
 import { eventually } from "../support/eventually.js";
+import { heapBytes } from "../support/heap-bytes.js";
 import { createService } from "../support/services.js";
 import { type Failure, failure, invoke, readDetails, SessionApi } from "../support/session-api.js";
 import { wrappedStore } from "../support/wrapped-store.js";
@@ -156,6 +157,56 @@ limits:
     });
     expect((await create(calm, "after")).token).not.toBe("");
   });
+
+  // The slots of subjects and sessions fill first, to their number: rate-limits.test.ts floods them.
+  it("leaves the memory as it was (S-39)", async () => {
+    const greedy = makeKey();
+    const { address } = await start({
+      configurationPath: file(`
+callers:
+  - { name: greedy, roles: [issuer, validator], tenants: "*", service_key_hashes: ["${greedy.hash}"] }
+limits:
+  creates_per_caller_max: 50
+  creates_per_subject_max: 0
+  misses_per_caller_max: 50
+  misses_per_session_max: 0
+  rate_window: 1h
+`),
+    });
+    const from = client(address, withKey(greedy.key));
+    let refused = 0;
+    /** 500 creations and 500 wrong tokens, ten times what a window allows. */
+    async function flood(): Promise<void> {
+      for (let batch = 0; batch < 10; batch += 1) {
+        const calls = Array.from({ length: 50 }, () => {
+          const subject = randomBytes(100).toString("hex");
+          const token = formatToken(mintSessionId(0), randomSecret());
+          return [
+            invoke(
+              from.createSession.bind(from),
+              CreateSessionRequest.create({ tenantId: "acme", subject }),
+            ),
+            invoke(
+              from.validateSession.bind(from),
+              ValidateSessionRequest.create({ tenantId: "acme", token }),
+            ),
+          ];
+        });
+        const settled = await Promise.allSettled(calls.flat());
+        refused += settled.filter(({ status }) => status === "rejected").length;
+      }
+    }
+    await flood();
+    await flood();
+    const before = await heapBytes();
+    refused = 0;
+
+    for (let round = 0; round < 8; round += 1) await flood();
+
+    expect(refused).toBe(8_000);
+    // A subject and a session id for each of 4,000 would be 3 MB.
+    expect((await heapBytes()) - before).toBeLessThan(1_500_000);
+  }, 60_000);
 
   /** Calls until it is refused. */
   async function fillUp(call: () => Promise<unknown>): Promise<void> {
