@@ -76,6 +76,17 @@ describe("the tests", () => {
     expect(homes).not.toEqual([]);
     expect(homeless).toEqual([]);
   });
+
+  it("have mutants whose text is found in the code, once", () => {
+    const lost = filesUnder("test/mutants", ".json")
+      .flatMap(({ text }) => JSON.parse(text) as { name: string; file: string; find: string }[])
+      .filter(({ file, find }) => {
+        const source = [...PRODUCT, ...LUA].find(({ path }) => path === file);
+        return source?.text.split(find).length !== 2;
+      });
+
+    expect(lost.map(({ name }) => name)).toEqual([]);
+  });
 });
 
 describe("the Lua scripts", () => {
