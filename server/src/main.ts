@@ -4,15 +4,11 @@ import type { Log } from "./base/log.js";
 import { type Config, ConfigError, readConfig } from "./config.js";
 import { ConfigurationError } from "./configuration/read-file.js";
 import { PasswordFileError, redisCredentials } from "./redis-credentials.js";
-import {
-  type Authority,
-  type AuthorityOptions,
-  createAuthority,
-  SERVER_VERSION,
-} from "./server.js";
+import { type Authority, type AuthorityOptions, createAuthority } from "./server.js";
 import { createRedisStore } from "./store/redis/redis-store.js";
 import { createLog } from "./telemetry/logging.js";
 import { CertificateError } from "./transport/certificate-files.js";
+import { SERVER_VERSION } from "./version.js";
 
 /*
  * The process: configuration, start, banner, signals, exit code.
@@ -21,9 +17,6 @@ import { CertificateError } from "./transport/certificate-files.js";
  * nobody caught. 2: the configuration is wrong. 130: a second signal cut the
  * drain short.
  */
-
-// Enough to find the place, and no more than fits in a line.
-const FRAMES_MAX = 6;
 
 // Without a listener Node opens a debugger to whoever can send the signal: every token that
 // passes could be read there (S-30).
@@ -117,7 +110,7 @@ function stopOnSignals(authority: Authority, log: Log): void {
   // text stays out of the log: nobody vouches for what is in it (S-44).
   for (const event of ["uncaughtException", "unhandledRejection"] as const) {
     process.on(event, (error: unknown) => {
-      log.error({ event, at: traceOf(error, FRAMES_MAX) }, "stopping: an error was not caught");
+      log.error({ event, at: traceOf(error) }, "stopping: an error was not caught");
       if (isStopping) process.exit(1);
       isStopping = true;
       stop(authority, 1);

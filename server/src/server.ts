@@ -69,8 +69,6 @@ import { WatcherRegistry } from "./watch/watcher-registry.js";
  */
 
 export type { Authority, AuthorityOptions } from "./authority.js";
-export { SERVER_VERSION };
-
 /** Builds an authority and has it listen. Rejects where the address cannot be had. */
 export async function createAuthority(options: AuthorityOptions = {}): Promise<Authority> {
   const authority = new RunningAuthority(options);

@@ -180,34 +180,6 @@ describe("a flood of streams that are opened and cancelled", () => {
   }, 60_000);
 });
 
-describe("a flood of questions that cost the store a page each", () => {
-  it("is shed before anything that others need", async () => {
-    const small = await createAuthority({ limits: { callsInFlightMax: 64 } });
-    const flooded = new SessionApi(small.address);
-    const created = await flooded.create();
-    const request = ListAuditEventsRequest.create({ pageSize: 500 });
-    const pages = Array.from({ length: 500 }, (_, at) =>
-      (at % 2 === 0
-        ? invoke(flooded.admin.listAuditEvents.bind(flooded.admin), request)
-        : flooded.list()
-      ).then(
-        () => true,
-        () => false,
-      ),
-    );
-    const answers = await Promise.all(
-      Array.from({ length: 20 }, () => flooded.validate(created.token)),
-    );
-
-    expect(answers.map(({ outcome }) => outcome)).toEqual(
-      answers.map(() => ValidationOutcome.VALID),
-    );
-    expect((await Promise.all(pages)).length).toBe(500);
-    flooded.close();
-    await small.close();
-  });
-});
-
 describe("a stranger where clients have no certificates", () => {
   const key = newServiceKey();
   let keyed: Authority;

@@ -8,8 +8,11 @@
 
 const FRAME = /^ {4}at .{1,300}$/;
 
+// Enough to find the place, and no more than fits in a line.
+const FRAMES_MAX = 6;
+
 /** The class of what was thrown, and at most so many of the frames it passed through. */
-export function traceOf(thrown: unknown, framesMax: number): string {
+export function traceOf(thrown: unknown, framesMax = FRAMES_MAX): string {
   if (!(thrown instanceof Error)) {
     return typeof thrown;
   }

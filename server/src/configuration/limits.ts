@@ -35,7 +35,7 @@ const definitions = {
     min: 1,
     max: 1_000_000,
     unit: "connections of the replica",
-    meaning: "More are closed at once. An SDK has two; each costs about 100 kB",
+    meaning: "More are closed at once. An SDK has two",
   },
   streamsPerConnectionMax: {
     default: 256,
@@ -142,7 +142,7 @@ const definitions = {
     min: 256,
     max: 65_536,
     unit: "events in memory, each partition",
-    meaning: "A watcher further behind reads the store. About 300 B an event",
+    meaning: "A watcher further behind reads the store",
   },
   logEvents: {
     default: 10_000,
@@ -156,7 +156,7 @@ const definitions = {
     min: 1000,
     max: 10_000_000,
     unit: "audit entries kept, each partition and stream",
-    meaning: "The oldest go. About 400 B each",
+    meaning: "The oldest go",
   },
   auditRetentionMs: {
     default: 30 * DAY_MS,
@@ -170,7 +170,7 @@ const definitions = {
     min: 1,
     max: 10_000_000,
     unit: "sessions in the memory store",
-    meaning: "`STORE_FULL`. About 1.5 kB a session",
+    meaning: "`STORE_FULL`",
   },
   memoryRequestsMax: {
     default: 100_000,

@@ -126,15 +126,15 @@ export class DeniedCalls {
       return;
     }
     this.#isFlushing = true;
+    const next = this.#goOn.bind(this);
     this.#environment.clock.setTimer(FLUSH_MS, () => {
-      this.#flush().then(
-        () => {
-          this.#isFlushing = false;
-          this.#schedule();
-        },
-        () => undefined,
-      );
+      this.#flush().then(next, next);
     });
+  }
+
+  #goOn(): void {
+    this.#isFlushing = false;
+    this.#schedule();
   }
 
   async #flush(): Promise<void> {

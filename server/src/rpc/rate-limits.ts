@@ -55,7 +55,7 @@ export interface Miss {
   readonly sessionId: string;
 }
 
-// 2^14 slots of about 300 B for each limit. With the default of 30 in 10 s they admit more than
+// 2^14 slots for each limit. With the default of 30 in 10 s they admit more than
 // a replica can do, so that a flood of many subjects meets the caller's limit and not its slots'.
 const SLOT_MASK = (1 << 14) - 1;
 

@@ -29,9 +29,6 @@ import { NotStartedError, RpcError, toRpcError, toServiceError } from "./status.
  * of work that has several (FAULTS R7, S-41).
  */
 
-// Enough to find the place, and no more than fits in a line.
-const FRAMES_MAX = 6;
-
 /** What every method shares. */
 export interface UnaryEnvironment {
   /** The clock that grpc-js counts deadlines by, so the system's. */
@@ -124,10 +121,7 @@ export function explain(error: unknown, method: string, log: Log): RpcError {
     return told;
   }
   const requestId = randomUUID();
-  log.error(
-    { method, requestId, at: traceOf(error, FRAMES_MAX) },
-    "call failed for an unknown reason",
-  );
+  log.error({ method, requestId, at: traceOf(error) }, "call failed for an unknown reason");
   return new RpcError("INTERNAL", told.message, { metadata: { log_id: requestId } });
 }
 

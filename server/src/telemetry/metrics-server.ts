@@ -32,9 +32,6 @@ const REQUEST_TIMEOUT_MS = 5000;
 /** Above the usual scrape interval, so that the connection is kept. */
 const KEEP_ALIVE_MS = 65_000;
 
-/** Enough to find the place, and no more than fits in a line. */
-const FRAMES_MAX = 6;
-
 /** What a listener is made of. */
 export interface MetricsServerOptions {
   readonly metrics: Metrics;
@@ -114,7 +111,7 @@ function sharedScrape(metrics: Metrics, log: Log): Scrape {
     underway ??= metrics
       .scrape()
       .catch((error: unknown) => {
-        log.error({ at: traceOf(error, FRAMES_MAX) }, "the metrics cannot be read");
+        log.error({ at: traceOf(error) }, "the metrics cannot be read");
         return undefined;
       })
       .finally(() => {
